@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// bareActions is the floor of a real action: one goroutine a core makes a
+// directory, writes the input, forks and executes cp, waits for it, hashes the
+// output and removes the directory.
+func (b *bench) bareActions(ctx context.Context) (float64, error) {
+	dir := filepath.Join(b.work, "bare")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, fmt.Errorf("make a directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	program := "/usr/bin/cp"
+	if _, err := os.Stat(program); err != nil {
+		program = "/bin/cp"
+	}
+	var (
+		wg    sync.WaitGroup
+		done  atomic.Int64
+		began = time.Now()
+		fails = make([]error, runtime.NumCPU())
+	)
+	for core := range fails {
+		wg.Go(func() {
+			for i := 0; time.Since(began) < b.duration && ctx.Err() == nil; i++ {
+				if fails[core] = bareAction(program, filepath.Join(dir, fmt.Sprintf("%d-%d", core, i))); fails[core] != nil {
+					return
+				}
+				done.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return float64(done.Load()) / time.Since(began).Seconds(), errors.Join(fails...)
+}
+
+func bareAction(program, dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.WriteFile(filepath.Join(dir, "in"), []byte("input of "+dir), 0o600); err != nil {
+		return err
+	}
+	pid, err := syscall.ForkExec(program, []string{"cp", "in", "out"}, &syscall.ProcAttr{Dir: dir, Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		return fmt.Errorf("start cp: %w", err)
+	}
+	var status syscall.WaitStatus
+	for {
+		if _, err = syscall.Wait4(pid, &status, 0, nil); !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil || status.ExitStatus() != 0 {
+		return fmt.Errorf("cp ended with status %d: %w", status.ExitStatus(), err)
+	}
+	f, err := os.Open(filepath.Join(dir, "out"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = io.Copy(sha256.New(), f)
+	return err
+}
