@@ -1,0 +1,16 @@
+// Command bgrid-node is a remote-execution grid in one binary. See the README.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/bgrid-node/bgrid-node/runners/shim"
+)
+
+func main() {
+	// The process that starts, watches and kills an action is this same binary: it
+	// must not go through any of what follows.
+	shim.MaybeRun()
+	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}

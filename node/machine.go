@@ -1,0 +1,69 @@
+package node
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Machine is what defaults depend on.
+type Machine struct {
+	Cores   int
+	ISA     string   // as the platform property has it
+	Environ []string // KEY=value
+}
+
+// ThisMachine describes the machine that the process runs on.
+func ThisMachine() Machine {
+	m := localMachine()
+	m.Environ = os.Environ()
+	return m
+}
+
+// localMachine is ThisMachine without the environment.
+func localMachine() Machine { return Machine{Cores: runtime.NumCPU(), ISA: isa(runtime.GOARCH)} }
+
+// isa names an architecture as BuildGrid's workers do.
+func isa(goarch string) string {
+	switch goarch {
+	case "amd64":
+		return "x86-64"
+	case "386":
+		return "x86-32"
+	case "arm64":
+		return "aarch64"
+	case "arm":
+		return "aarch32"
+	case "ppc64le":
+		return "power-isa-le"
+	case "ppc64":
+		return "power-isa-be"
+	}
+	return goarch
+}
+
+func (m Machine) platform() string {
+	return "runner=hosttools,OSFamily=linux,ISA=" + m.ISA
+}
+
+func (m Machine) getenv(key string) string {
+	for i := len(m.Environ) - 1; i >= 0; i-- {
+		if v, ok := strings.CutPrefix(m.Environ[i], key+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// stateDir follows the XDG base directory specification: a relative path in the
+// variable is ignored. It is empty when there is no home directory either.
+func (m Machine) stateDir() string {
+	if dir := m.getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "bgrid-node")
+	}
+	if home := m.getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "bgrid-node")
+	}
+	return ""
+}

@@ -1,0 +1,59 @@
+package node
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// Build names what runs.
+type Build struct{ Version, Revision string }
+
+// Serve runs a node until ctx ends or the process gets SIGTERM or SIGINT, then
+// drains and stops it. A second signal ends the process at once, as the kernel
+// does by default. SIGHUP changes nothing: nothing is reloaded yet. Logs go to
+// stderr; the lines that connect clients go to stdout, unless logs are to be JSON.
+func Serve(ctx context.Context, cfg Config, build Build, stdout, stderr io.Writer) error {
+	start := time.Now()
+	logger := newLogger(stderr, cfg.LogFormat, cfg.LogLevel)
+	ctx, stop := untilSignal(ctx, logger)
+	defer stop()
+	n, err := New(ctx, cfg, Options{Build: build, Logger: logger, Started: start})
+	if err != nil {
+		return err
+	}
+	if cfg.LogFormat != "json" {
+		_, _ = io.WriteString(stdout, n.Welcome())
+	}
+	return n.Run(ctx)
+}
+
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT, after
+// which those signals have their default effect again.
+func untilSignal(ctx context.Context, logger *slog.Logger) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		for {
+			select {
+			case <-hangup:
+				logger.Info("SIGHUP: nothing to reload")
+			case s := <-end:
+				signal.Stop(end)
+				logger.Info("draining; the same signal again quits at once", "signal", s.String())
+				cancel()
+			case <-ctx.Done():
+				signal.Stop(end)
+				return
+			}
+		}
+	}()
+	return ctx, cancel
+}
