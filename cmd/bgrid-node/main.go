@@ -5,12 +5,12 @@ import (
 	"context"
 	"os"
 
-	"github.com/bgrid-node/bgrid-node/runners/shim"
+	"github.com/bgrid-node/bgrid-node/node"
 )
 
 func main() {
 	// The process that starts, watches and kills an action is this same binary: it
 	// must not go through any of what follows.
-	shim.MaybeRun()
+	node.MaybeShim()
 	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
