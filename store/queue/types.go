@@ -16,7 +16,15 @@ var (
 	ErrExists    = errors.New("the id is taken")
 	ErrCompleted = errors.New("the job is completed")
 	ErrActive    = errors.New("the operation is not done")
+	ErrMalformed = errors.New("malformed command")
 )
+
+// ErrClosed means that the store was closed.
+var ErrClosed = errors.New("the queue is closed")
+
+// ErrInconsistent means that the store broke a rule of its own: a bug, or a
+// damaged file.
+var ErrInconsistent = errors.New("the queue is inconsistent")
 
 // Stage of a job. The numbers are those of ExecutionStage.Value.
 type Stage int32
@@ -99,7 +107,8 @@ const (
 	OperationCancelled                      // Operation, Job: the job goes on, or JobCompleted follows
 	OperationDeleted                        // Operation
 	SessionOpened                           // Session
-	SessionClosed                           // Session
+	SessionClosed                           // Session; what becomes of its jobs follows
+	JobMoved                                // Job: with its attempt, to the session that follows its own
 )
 
 // Event is a change that was committed. Apply returns them in order.
@@ -108,6 +117,12 @@ type Event struct {
 	Job       *Job
 	Operation *Operation
 	Session   *Session
+}
+
+// OperationJob is an operation with the job that it stands for.
+type OperationJob struct {
+	Operation *Operation
+	Job       *Job
 }
 
 // ActionCacheWrite is what an accepted entry asks of the action cache.
