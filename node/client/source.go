@@ -1,0 +1,80 @@
+package client
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/bgrid-node/bgrid-node/store/digest"
+)
+
+// Source is a blob to upload: its digest, and its content in memory or in a file.
+type Source struct {
+	Digest digest.Digest
+	Data   []byte // content in memory; when nil, of the file
+	Path   string
+}
+
+// Blob is a Source of content in memory.
+func Blob(fn digest.Function, data []byte) Source {
+	if data == nil {
+		data = []byte{}
+	}
+	return Source{Digest: digest.Of(fn, data), Data: data}
+}
+
+// FileSource hashes the file at path, 256 KiB at a time.
+func FileSource(fn digest.Function, path string) (Source, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Source{}, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	h := fn.New()
+	size, err := io.CopyBuffer(struct{ io.Writer }{h}, f, make([]byte, 256<<10))
+	if err != nil {
+		return Source{}, fmt.Errorf("hash %s: %w", path, err)
+	}
+	return Source{Digest: digest.FromHash(fn, h, size), Path: path}, nil
+}
+
+// open returns the content from its start.
+func (s Source) open() (io.ReadSeekCloser, error) {
+	if s.Data != nil {
+		return nopCloser{bytes.NewReader(s.Data)}, nil
+	}
+	return os.Open(s.Path)
+}
+
+// read returns the whole content and checks that it is still the digest's.
+func (s Source) read() ([]byte, error) {
+	if s.Data != nil {
+		return s.Data, nil
+	}
+	f, err := os.Open(s.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	data := make([]byte, s.Digest.Size, s.Digest.Size+1)
+	if _, err := io.ReadFull(f, data); err != nil {
+		return nil, fmt.Errorf("read %s: %w", s.Path, ErrChanged)
+	}
+	if digest.Of(s.Digest.Function, data) != s.Digest {
+		return nil, fmt.Errorf("read %s: %w", s.Path, ErrChanged)
+	}
+	return data, nil
+}
+
+// name is what to call the source in an error.
+func (s Source) name() string {
+	if s.Path != "" {
+		return s.Path
+	}
+	return s.Digest.String()
+}
+
+type nopCloser struct{ io.ReadSeeker }
+
+func (nopCloser) Close() error { return nil }
