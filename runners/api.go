@@ -118,13 +118,17 @@ type Exit struct {
 // Usage is what a command and all its descendants used.
 type Usage struct {
 	User, System                           time.Duration
-	MaxRSS                                 int64 // bytes
+	MaxRSS                                 int64 // bytes, of the largest process
+	MinorFaults, MajorFaults               int64
 	ReadBytes, WrittenBytes                int64
 	VoluntarySwitches, InvoluntarySwitches int64
 }
 
 // Runner starts a command and returns when it and every process that it started
-// are gone. When ctx ends it kills them first and returns ctx's error.
+// are gone. When ctx ends it kills them first and returns ctx's error. A command
+// that is not there or not executable has run: its exit code is 127 or 126, and
+// Task.Stderr says why. A *Failure says that the action cannot be run like this;
+// any other error that another attempt may help.
 type Runner interface {
 	Name() string // the value of the platform property "runner"
 	Run(ctx context.Context, t Task) (Exit, error)

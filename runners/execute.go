@@ -1,0 +1,152 @@
+package runners
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
+	"golang.org/x/sys/unix"
+	"google.golang.org/genproto/googleapis/rpc/code"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// execution is one action on its way through the worker.
+type execution struct {
+	w      *Worker
+	lease  *Lease
+	in     *inputs
+	place  *place
+	root   *inputRoot
+	exit   Exit
+	result *repb.ActionResult
+	meta   *repb.ExecutedActionMetadata
+}
+
+// execute takes a lease all the way. It never fails: what goes wrong is the
+// completion's status.
+func (w *Worker) execute(ctx context.Context, l *Lease, received time.Time) Completion {
+	e := &execution{w: w, lease: l, meta: &repb.ExecutedActionMetadata{
+		Worker:               w.name,
+		WorkerStartTimestamp: timestamppb.New(received),
+	}}
+	if !l.Queued.IsZero() {
+		e.meta.QueuedTimestamp = timestamppb.New(l.Queued)
+	}
+	e.result = &repb.ActionResult{ExecutionMetadata: e.meta}
+	err := unlessCancelled(ctx, e.run(ctx))
+	e.cleanUp()
+	e.meta.WorkerCompletedTimestamp = timestamppb.Now()
+	c := Completion{LeaseID: l.ID, Attempt: l.Attempt, Status: statusOf(err)}
+	switch {
+	case err != nil:
+		w.log.Debug("action not executed", keyLease, l.ID, keyAttempt, l.Attempt, keyError, err)
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			w.files.makeRoom()
+		}
+	case e.exit.TimedOut:
+		c.Result = e.result
+		c.Status = &statuspb.Status{
+			Code:    int32(code.Code_DEADLINE_EXCEEDED),
+			Message: fmt.Sprintf("the command was killed after its time-out of %s", l.Timeout),
+		}
+	default:
+		c.Result = e.result
+	}
+	return c
+}
+
+// run executes the action as far as it goes.
+func (e *execution) run(ctx context.Context) error {
+	runner, err := e.w.runner(e.lease)
+	if err != nil {
+		return err
+	}
+	if err := e.prepare(ctx); err != nil {
+		return err
+	}
+	if err := e.command(ctx, runner); err != nil {
+		return err
+	}
+	return e.collect(ctx)
+}
+
+// prepare fetches and lays out the inputs.
+func (e *execution) prepare(ctx context.Context) (err error) {
+	e.meta.InputFetchStartTimestamp = timestamppb.Now()
+	if e.in, err = e.w.fetchInputs(ctx, e.lease); err != nil {
+		return err
+	}
+	if e.root, err = e.w.work.newRoot(); err != nil {
+		return err
+	}
+	if err := e.w.stage(ctx, e.root.fd, e.in); err != nil {
+		return err
+	}
+	e.meta.InputFetchCompletedTimestamp = timestamppb.Now()
+	return nil
+}
+
+// command runs the command when it is its turn.
+func (e *execution) command(ctx context.Context, runner Runner) (err error) {
+	select {
+	case e.w.slots <- struct{}{}:
+		defer func() { <-e.w.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if e.place, err = e.w.takePlace(); err != nil {
+		return err
+	}
+	e.exit, err = runner.Run(ctx, Task{
+		LeaseID: e.lease.ID, Dir: e.root.path, WorkingDir: e.in.command.workingDir,
+		Args: e.in.command.args, Env: e.in.command.env,
+		Stdout: e.place.stdout.path, Stderr: e.place.stderr.path,
+		Timeout: e.lease.Timeout, Properties: e.lease.Properties,
+	})
+	if err != nil {
+		return err
+	}
+	e.meta.ExecutionStartTimestamp = timestamppb.New(e.exit.Started)
+	e.meta.ExecutionCompletedTimestamp = timestamppb.New(e.exit.Completed)
+	return e.describeUsage()
+}
+
+// collect stores the outputs. Those of an action that ran out of time are stored,
+// too, as far as it came.
+func (e *execution) collect(ctx context.Context) error {
+	e.meta.OutputUploadStartTimestamp = timestamppb.Now()
+	if err := e.root.open(); err != nil {
+		return err
+	}
+	up := newUploader(e.w.blobs, e.lease.Action.Function, e.w.maxOut)
+	notes, err := collect(ctx, e.root.fd, e.in.command, up, e.result)
+	if err != nil {
+		return err
+	}
+	e.result.ExitCode = int32(e.exit.Code)
+	if e.result.StdoutDigest, err = e.place.stdout.store(ctx, up, nil); err != nil {
+		return fmt.Errorf("store stdout: %w", err)
+	}
+	if e.result.StderrDigest, err = e.place.stderr.store(ctx, up, notes); err != nil {
+		return fmt.Errorf("store stderr: %w", err)
+	}
+	if err := up.flush(ctx); err != nil {
+		return err
+	}
+	e.meta.OutputUploadCompletedTimestamp = timestamppb.Now()
+	return nil
+}
+
+// cleanUp gives back what the action had. The input root is removed in the
+// background.
+func (e *execution) cleanUp() {
+	if e.root != nil {
+		e.w.work.discard(e.root)
+	}
+	if e.place != nil {
+		e.w.givePlace(e.place)
+	}
+}

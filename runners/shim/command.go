@@ -1,0 +1,135 @@
+package shim
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// command is a running command's first process: the leader of a session and of a
+// process group of its own, without a terminal.
+type command struct {
+	pid      int
+	pidfd    int
+	started  int64     // CLOCK_REALTIME, nanoseconds
+	deadline time.Time // zero: none
+}
+
+// start opens the files and forks. The error is a syscall.Errno.
+func start(r Request) (*command, Stage, error) {
+	null, err := unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, StageExec, err
+	}
+	defer unix.Close(null)
+	stdout, err := openOutput(r.Stdout, null)
+	if err != nil {
+		return nil, StageStdout, err
+	}
+	defer closeOutput(stdout, null)
+	stderr, err := openOutput(r.Stderr, null)
+	if err != nil {
+		return nil, StageStderr, err
+	}
+	defer closeOutput(stderr, null)
+
+	c := &command{pidfd: -1}
+	now := time.Now()
+	c.started = now.UnixNano()
+	if r.Timeout > 0 {
+		c.deadline = now.Add(r.Timeout)
+	}
+	c.pid, err = syscall.ForkExec(r.Path, r.Args, &syscall.ProcAttr{
+		Dir:   r.Dir,
+		Env:   r.Env,
+		Files: []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)},
+		Sys: &syscall.SysProcAttr{
+			Setsid:    true,
+			Pdeathsig: syscall.SIGKILL,
+			PidFD:     &c.pidfd,
+		},
+	})
+	return c, StageExec, err
+}
+
+// openOutput never follows a link and never waits: an action that got hold of the
+// place where the next one's output goes must not divert it.
+func openOutput(path string, null int) (int, error) {
+	if path == "" {
+		return null, nil
+	}
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	for {
+		fd, err := unix.Open(path, flags, 0o644)
+		if err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
+func closeOutput(fd, null int) {
+	if fd != null {
+		unix.Close(fd)
+	}
+}
+
+// kill ends the command's process group. What left the group follows when the
+// first process is reaped, see finish.
+func (c *command) kill() {
+	// The process is not reaped yet, so its id cannot belong to another.
+	_ = unix.Kill(-c.pid, unix.SIGKILL)
+	_ = unix.Kill(c.pid, unix.SIGKILL)
+}
+
+// pollTimeout returns milliseconds for poll(2), rounded up.
+func (c *command) pollTimeout() int {
+	if c.deadline.IsZero() {
+		return -1
+	}
+	left := time.Until(c.deadline)
+	if left <= 0 {
+		return 0
+	}
+	const longest = time.Hour // of one poll; the loop goes on
+	return int((min(left, longest) + time.Millisecond - 1) / time.Millisecond)
+}
+
+// overdue tells once that the deadline has passed.
+func (c *command) overdue() bool {
+	if c.deadline.IsZero() || time.Now().Before(c.deadline) {
+		return false
+	}
+	c.deadline = time.Time{}
+	return true
+}
+
+// finish reaps the command, then kills and reaps whatever else it started.
+func (c *command) finish(reply *Reply) {
+	// While the first process is a zombie its group's id cannot be taken by
+	// another: the one moment at which the rest of the group dies at a stroke.
+	_ = unix.Kill(-c.pid, unix.SIGKILL)
+	var usage syscall.Rusage
+	for {
+		_, err := syscall.Wait4(c.pid, &reply.Status, 0, &usage)
+		if err != syscall.EINTR {
+			break
+		}
+	}
+	reply.Completed = time.Now().UnixNano()
+	unix.Close(c.pidfd)
+	reply.addUsage(&usage)
+	killDescendants(reply)
+}
+
+func (r *Reply) addUsage(u *syscall.Rusage) {
+	r.User += time.Duration(u.Utime.Nano())
+	r.System += time.Duration(u.Stime.Nano())
+	r.MaxRSS = max(r.MaxRSS, int64(u.Maxrss)<<10)
+	r.MinorFaults += int64(u.Minflt)
+	r.MajorFaults += int64(u.Majflt)
+	r.BlocksIn += int64(u.Inblock)
+	r.BlocksOut += int64(u.Oublock)
+	r.VoluntarySwitches += int64(u.Nvcsw)
+	r.InvoluntarySwitches += int64(u.Nivcsw)
+}

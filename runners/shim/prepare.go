@@ -1,0 +1,101 @@
+package shim
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// oomScoreAdj makes the kernel pick actions before the node when memory is short.
+const oomScoreAdj = 500
+
+// prepare makes this process what every action inherits from: a clean slate,
+// whatever the node itself inherited from its shell, service manager or
+// container.
+func (s *server) prepare(args []string) error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("become a child subreaper: %w", err)
+	}
+	// What is left open across exec is given to each command explicitly.
+	if err := unix.CloseRange(connFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		if err := setAllCloexec(); err != nil {
+			return err
+		}
+	}
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(&append([]byte(argv0), 0)[0])), 0, 0, 0)
+	if os.Geteuid() != 0 {
+		// What a set-user-ID program became could not be killed.
+		_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	}
+	if err := os.Chdir("/"); err != nil {
+		return fmt.Errorf("leave the node's directory: %w", err)
+	}
+	unix.Umask(0o022)
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	if limit, err := strconv.ParseUint(args[0], 10, 64); err == nil && limit != 0 {
+		setLimit(limit)
+	}
+	raiseOOMScore()
+	return resetSignals()
+}
+
+// raiseOOMScore needs no privilege: only lowering does.
+func raiseOOMScore() {
+	const file = "/proc/self/oom_score_adj"
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return
+	}
+	if now, err := strconv.Atoi(string(trimNewline(b))); err == nil && now < oomScoreAdj {
+		_ = os.WriteFile(file, []byte(strconv.Itoa(oomScoreAdj)), 0)
+	}
+}
+
+func trimNewline(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		return b[:n-1]
+	}
+	return b
+}
+
+// resetSignals gives commands default dispositions and an empty mask. Signals
+// that the Go runtime handles become default by exec; those that were ignored
+// when the node was started (nohup and the like) would stay ignored. SIGCHLD is
+// set to its default here, too, so that it does not interrupt each wait.
+func resetSignals() error {
+	const words = 8 // more than a struct sigaction of the kernel on any architecture
+	var fresh [words]uintptr
+	for sig := syscall.Signal(1); sig <= 64; sig++ {
+		var old [words]uintptr
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&old)), 8, 0, 0)
+		const ignored = 1 // SIG_IGN
+		if errno != 0 || (old[0] != ignored && sig != syscall.SIGCHLD) {
+			continue
+		}
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&fresh)), 0, 8, 0, 0)
+	}
+	// ForkExec gives the child the mask of the calling thread, which is locked.
+	var none unix.Sigset_t
+	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err != nil {
+		return fmt.Errorf("clear signal mask: %w", err)
+	}
+	return nil
+}
+
+// setAllCloexec does what close_range(2) does, before Linux 5.11.
+func setAllCloexec() error {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("list open files: %w", err)
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd >= connFD {
+			unix.CloseOnExec(fd)
+		}
+	}
+	return nil
+}

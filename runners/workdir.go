@@ -1,0 +1,155 @@
+package runners
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What is in a worker's directory.
+const (
+	lockName   = "lock"   // held while a worker uses the directory
+	cacheName  = "cache"  // input files
+	rootsName  = "roots"  // input roots, by number
+	outputName = "output" // stdout and stderr of what runs, a pair a place
+	trashName  = "trash"  // what is being removed
+)
+
+// workDir is a worker's directory. It belongs to this process until close.
+type workDir struct {
+	path    string // absolute
+	lock    *os.File
+	rootsfd int
+	number  atomic.Int64 // of the last input root
+	outputs atomic.Int64 // of the last place
+	trash   *remover
+	log     *slog.Logger
+}
+
+// openWorkDir makes the directory an empty one. What was in it is moved aside,
+// where the remover finds it.
+func openWorkDir(dir string, slots int, log *slog.Logger) (*workDir, error) {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find work directory: %w", err)
+	}
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("make work directory: %w", err)
+	}
+	d := &workDir{path: path, rootsfd: -1, log: log}
+	if d.lock, err = lockDir(path); err != nil {
+		return nil, err
+	}
+	if err := d.prepare(slots); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock work directory: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("the work directory %s is in use by another worker", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func (d *workDir) prepare(slots int) error {
+	trash := filepath.Join(d.path, trashName)
+	if err := os.MkdirAll(trash, 0o700); err != nil {
+		return fmt.Errorf("prepare work directory: %w", err)
+	}
+	suffix := "." + strconv.FormatInt(time.Now().UnixNano(), 36)
+	for _, name := range []string{cacheName, rootsName, outputName} {
+		old := filepath.Join(d.path, name)
+		if err := os.Rename(old, filepath.Join(trash, name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("set aside %s: %w", name, err)
+		}
+	}
+	for _, name := range []string{rootsName, outputName} {
+		if err := os.Mkdir(filepath.Join(d.path, name), 0o700); err != nil {
+			return fmt.Errorf("prepare work directory: %w", err)
+		}
+	}
+	var err error
+	if d.rootsfd, err = openDir(unix.AT_FDCWD, filepath.Join(d.path, rootsName)); err != nil {
+		return fmt.Errorf("prepare work directory: %w", err)
+	}
+	const share = 8 // removing takes a part of what laying out took
+	d.trash, err = newRemover(trash, 1+slots/share, d.log)
+	return err
+}
+
+// close waits until all that was discarded is removed; what an earlier life left
+// may stay for the next.
+func (d *workDir) close() error {
+	if d.trash != nil {
+		d.trash.close()
+	}
+	if d.rootsfd >= 0 {
+		unix.Close(d.rootsfd)
+	}
+	return d.lock.Close() // and with it the lock is gone
+}
+
+// inputRoot is a directory for one action.
+type inputRoot struct {
+	dir  *workDir
+	name string // in the directory of input roots
+	path string // absolute
+	fd   int    // O_PATH
+}
+
+// newRoot makes an empty input root.
+func (d *workDir) newRoot() (*inputRoot, error) {
+	name := strconv.FormatInt(d.number.Add(1), 10)
+	if err := mkdir(d.rootsfd, name); err != nil {
+		return nil, fmt.Errorf("make input root: %w", err)
+	}
+	r := &inputRoot{dir: d, name: name, path: filepath.Join(d.path, rootsName, name), fd: -1}
+	fd, err := openDir(d.rootsfd, name)
+	if err != nil {
+		d.discard(r)
+		return nil, fmt.Errorf("open input root: %w", err)
+	}
+	r.fd = fd
+	return r, nil
+}
+
+// open gives the owner his rights back where the action, or a node property, took
+// them from the input root itself.
+func (r *inputRoot) open() error {
+	var st unix.Stat_t
+	if err := unix.Fstat(r.fd, &st); err != nil {
+		return fmt.Errorf("look at input root: %w", err)
+	}
+	if st.Mode&0o700 == 0o700 {
+		return nil
+	}
+	if err := unix.Fchmodat(r.dir.rootsfd, r.name, st.Mode&0o7777|0o700, 0); err != nil {
+		return fmt.Errorf("make input root readable: %w", err)
+	}
+	return nil
+}
+
+// discard hands an input root to the remover.
+func (d *workDir) discard(r *inputRoot) {
+	if r.fd >= 0 {
+		unix.Close(r.fd)
+	}
+	d.trash.add(d.rootsfd, r.name)
+}
