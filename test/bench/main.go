@@ -1,7 +1,7 @@
 // Command bench drives a running bgrid-node and prints each figure of the speed
 // table beside its floor, measured in the same run and interleaved with it: a
 // null server that answers the same calls from memory, raw SHA-256, raw append
-// and fsync, bare fork and exec. See README.md.
+// and fsync, bare fork and exec.
 package main
 
 import (

@@ -1,0 +1,176 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Instance is the instance name of every node that is started here.
+const Instance = "buildgrid"
+
+const (
+	startPatience = time.Minute // above what a node needs on a busy machine
+	stopPatience  = time.Minute
+	portTries     = 5
+)
+
+// Options say how a node is started. Binary and Dir are needed.
+type Options struct {
+	Binary string
+	Dir    string   // the data directory
+	Args   []string // of serve, after those that are always given
+	GRPC   string   // address; empty: a free port of the loopback address
+	HTTP   string   // address; empty: a free port of the loopback address
+	Exec   []string // a command that starts the node, before its path
+}
+
+// Node is a running node.
+type Node struct {
+	GRPC, HTTP string        // addresses
+	Dir        string        // the data directory
+	Ready      time.Duration // from the start of the process to its first answer
+
+	options Options
+	cmd     *exec.Cmd
+	log     *logBuffer
+	exited  chan struct{}
+	err     error // of Wait; read it after exited is closed
+}
+
+// Launch starts a node and returns when it answers. A free port that somebody
+// else takes meanwhile is replaced by another one.
+func Launch(ctx context.Context, o Options) (*Node, error) {
+	for try := 1; ; try++ {
+		n, err := launch(ctx, o)
+		if err == nil || try == portTries || !strings.Contains(err.Error(), "port is in use") {
+			return n, err
+		}
+	}
+}
+
+func launch(ctx context.Context, o Options) (*Node, error) {
+	n := &Node{GRPC: o.GRPC, HTTP: o.HTTP, Dir: o.Dir, options: o, log: new(logBuffer), exited: make(chan struct{})}
+	for _, address := range []*string{&n.GRPC, &n.HTTP} {
+		if *address != "" {
+			continue
+		}
+		var err error
+		if *address, err = FreeAddress(); err != nil {
+			return nil, err
+		}
+	}
+	args := append(append([]string{}, o.Exec...), o.Binary, "serve", "--listen", n.GRPC, "--http-listen", n.HTTP,
+		"--instance", Instance, "--data-dir", o.Dir, "--log-level", "info")
+	args = append(args, o.Args...)
+	n.cmd = exec.Command(args[0], args[1:]...)
+	n.cmd.Env = environment()
+	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
+	// The node leads a process group of its own: what a terminal sends to the
+	// test does not reach it.
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	began := time.Now()
+	if err := n.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start bgrid-node: %w", err)
+	}
+	go func() {
+		n.err = n.cmd.Wait()
+		close(n.exited)
+	}()
+	if err := n.await(ctx, began); err != nil {
+		n.Kill()
+		return nil, err
+	}
+	n.Ready = time.Since(began)
+	return n, nil
+}
+
+// await returns when the node answers.
+func (n *Node) await(ctx context.Context, began time.Time) error {
+	for time.Since(began) < startPatience {
+		select {
+		case <-n.exited:
+			return fmt.Errorf("bgrid-node ended at its start (%w):\n%s", n.err, n.log)
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(2 * time.Millisecond):
+		}
+		// A plain connection first: a refused one would make gRPC back off.
+		c, err := net.DialTimeout("tcp", n.GRPC, time.Second)
+		if err != nil {
+			continue
+		}
+		_ = c.Close()
+		if answers(ctx, n.GRPC) == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("bgrid-node did not answer within %s:\n%s", startPatience, n.log)
+}
+
+// Again starts the node anew, on the same directory and addresses. It must have
+// ended. The log begins anew as well.
+func (n *Node) Again(ctx context.Context, args ...string) (*Node, error) {
+	o := n.options
+	o.GRPC, o.HTTP = n.GRPC, n.HTTP
+	if len(args) > 0 {
+		o.Args = args
+	}
+	return Launch(ctx, o)
+}
+
+// Kill ends the process by SIGKILL and waits for its end.
+func (n *Node) Kill() {
+	_ = n.cmd.Process.Kill()
+	<-n.exited
+}
+
+// Stop ends the process by SIGTERM and waits for its end; after a minute it is
+// killed, which is an error, as is any exit code but 0.
+func (n *Node) Stop() error {
+	_ = n.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-n.exited:
+	case <-time.After(stopPatience):
+		n.Kill()
+		return fmt.Errorf("bgrid-node did not end within %s of SIGTERM:\n%s", stopPatience, n.log)
+	}
+	if n.err != nil {
+		return fmt.Errorf("bgrid-node ended: %w:\n%s", n.err, n.log)
+	}
+	return nil
+}
+
+// Exited is closed when the process has ended.
+func (n *Node) Exited() <-chan struct{} { return n.exited }
+
+// Pid returns the process id.
+func (n *Node) Pid() int { return n.cmd.Process.Pid }
+
+// Log returns what the node printed so far: at most its last MiB.
+func (n *Node) Log() string { return n.log.String() }
+
+// FreeAddress returns a loopback address with a port that was free a moment ago.
+func FreeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("find a free port: %w", err)
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// environment is this process's without what would configure a node.
+func environment() []string {
+	var env []string
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "BGRID_") {
+			env = append(env, v)
+		}
+	}
+	return env
+}
