@@ -15,6 +15,7 @@ var (
 	ErrNotFound = errors.New("blob not found")
 	ErrMismatch = errors.New("Data does not match hash")
 	ErrClosed   = errors.New("the store is closed")
+	ErrLocked   = errors.New("another process has the store open")
 )
 
 // FullError says that a write was refused because everything in the store is

@@ -1,0 +1,229 @@
+package cas
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// laneKind says what a generation gathers: what clients and actions write, or
+// what the cleaner carried over from generations that it dropped.
+type laneKind uint8
+
+const (
+	laneFresh laneKind = iota
+	laneKept
+	laneCount
+)
+
+func (k laneKind) String() string { return [...]string{"fresh", "kept"}[k] }
+
+// generation is one Badger with its indexes: a directory that is filled, sealed,
+// and in the end dropped as a whole.
+type generation struct {
+	id     uint32
+	lane   laneKind
+	dir    string
+	geo    geometry
+	logger *slog.Logger
+
+	pins sync.WaitGroup // readers; taken only under the ring's lock
+
+	dbMu    sync.RWMutex // shared while reading; exclusive while db changes
+	db      *badger.DB   // nil until the first read of a sealed generation
+	wounded atomic.Bool  // a read faulted inside Badger, which may hold a lock for ever
+
+	// These change only under the ring's lock.
+	active *memIndex // nil when sealed
+	frozen *memIndex // being spilled
+	runs   []*run    // oldest first
+	sealed atomic.Bool
+
+	spilled    uint32 // packs below were durable and indexed in files when the store was opened
+	frozenLast uint32 // the last pack that frozen covers
+
+	nextPack   atomic.Uint32
+	appended   atomic.Int64 // bytes of packs
+	blobs      atomic.Int64 // records, superseded ones included
+	logical    atomic.Int64 // bytes of these blobs
+	sinceSpill atomic.Int64 // bytes of packs
+	unmeasured atomic.Int64 // bytes, estimated, since disk was measured
+	disk       atomic.Int64 // bytes, measured
+	logs       logState
+}
+
+// Names inside a generation's directory, beside Badger's own.
+const (
+	sealedMarker = "SEALED" // closed cleanly, indexed by one file, read-only from now on
+	deadMarker   = "DEAD"   // to be deleted
+	deadSuffix   = ".dead"  // of a directory: closed, to be deleted
+)
+
+func generationName(id uint32, lane laneKind) string { return fmt.Sprintf("gen-%08x-%s", id, lane) }
+
+func parseGenerationName(name string) (id uint32, lane laneKind, ok bool) {
+	for lane := range laneCount {
+		n, err := fmt.Sscanf(name, "gen-%08x-", &id)
+		if err == nil && n == 1 && name == generationName(id, lane) {
+			return id, lane, true
+		}
+	}
+	return 0, 0, false
+}
+
+// openWritable opens Badger for writing, in a new directory or an existing one.
+func (g *generation) openWritable() error {
+	if err := os.MkdirAll(g.dir, 0o755); err != nil {
+		return fmt.Errorf("open generation: %w", err)
+	}
+	db, err := badger.OpenManaged(badgerOptions(g.dir, g.geo, g.logger))
+	if err != nil {
+		return fmt.Errorf("open generation %s: %w", filepath.Base(g.dir), err)
+	}
+	g.dbMu.Lock()
+	g.db = db
+	g.dbMu.Unlock()
+	return g.logs.locate(g.dir)
+}
+
+// openReadOnly opens a sealed generation unless it is open already.
+func (g *generation) openReadOnly() error {
+	g.dbMu.Lock()
+	defer g.dbMu.Unlock()
+	return g.openReadOnlyLocked()
+}
+
+func (g *generation) openReadOnlyLocked() error {
+	if g.db != nil {
+		return nil
+	}
+	db, err := badger.OpenManaged(badgerOptions(g.dir, g.geo, g.logger).WithReadOnly(true))
+	if err != nil {
+		return fmt.Errorf("open generation %s: %w", filepath.Base(g.dir), err)
+	}
+	g.db = db
+	return nil
+}
+
+// closeDB closes Badger when it is open. Every read must have ended.
+func (g *generation) closeDB() error {
+	g.dbMu.Lock()
+	defer g.dbMu.Unlock()
+	return g.closeLocked()
+}
+
+func (g *generation) closeLocked() error {
+	db := g.db
+	g.db = nil
+	if db == nil || g.wounded.Load() {
+		return nil
+	}
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("close generation %s: %w", filepath.Base(g.dir), err)
+	}
+	return nil
+}
+
+// readPack hands a pack to visit, which must copy what it keeps. errDamaged when
+// it is not there or its checksum is wrong. The caller has the generation pinned.
+func (g *generation) readPack(pack uint32, visit func([]byte) error) error {
+	g.dbMu.RLock()
+	for g.db == nil {
+		g.dbMu.RUnlock()
+		if !g.sealed.Load() {
+			return ErrClosed
+		}
+		if err := g.openReadOnly(); err != nil {
+			return err
+		}
+		g.dbMu.RLock()
+	}
+	defer g.dbMu.RUnlock()
+	return g.guard(func() error {
+		txn := g.db.NewTransactionAt(math.MaxUint64, false)
+		defer txn.Discard()
+		item, err := txn.Get(packKey(pack))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return fmt.Errorf("pack %d of generation %d is not there: %w", pack, g.id, errDamaged)
+		}
+		if err != nil {
+			return fmt.Errorf("read pack %d of generation %d: %w", pack, g.id, err)
+		}
+		// Badger hands out nil, and no error, when the checksum is wrong.
+		return item.Value(func(value []byte) error {
+			if len(value) == 0 {
+				return fmt.Errorf("pack %d of generation %d: %w", pack, g.id, errDamaged)
+			}
+			return visit(value)
+		})
+	})
+}
+
+// guard turns a fault in a mapped file (a bad disk, a file cut short) into
+// errDamaged.
+func (g *generation) guard(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			fault, ok := r.(interface{ Addr() uintptr })
+			if !ok {
+				panic(r)
+			}
+			g.wounded.Store(true)
+			err = fmt.Errorf("generation %d: fault at %#x: %w", g.id, fault.Addr(), errDamaged)
+		}
+	}()
+	return read()
+}
+
+// find looks a blob up, newest index first, and notes its use when at is not 0.
+// The caller holds the ring's lock.
+func (g *generation) find(fp fingerprint, size int64, at stamp, p *protection) (record, stamp, bool) {
+	if g.active != nil {
+		if r, st, ok := g.active.find(fp, size, at, p); ok {
+			return r, st, true
+		}
+	}
+	if g.frozen != nil {
+		if r, st, ok := g.frozen.find(fp, size, at, p); ok {
+			return r, st, true
+		}
+	}
+	for i := len(g.runs) - 1; i >= 0; i-- {
+		if r, st, ok := g.runs[i].find(fp, size, at, p); ok {
+			return r, st, true
+		}
+	}
+	return record{}, 0, false
+}
+
+// set overwrites the stamp of every record of a blob. The caller holds the
+// ring's lock.
+func (g *generation) set(fp fingerprint, size int64, at stamp) {
+	for _, m := range []*memIndex{g.active, g.frozen} {
+		if m != nil {
+			m.set(fp, size, at)
+		}
+	}
+	for _, r := range g.runs {
+		r.set(fp, size, at)
+	}
+}
+
+// use returns the bytes on the disk, measured and since then estimated.
+func (g *generation) use() int64 { return g.disk.Load() + g.unmeasured.Load() }
+
+// measure asks the file system how much the generation takes.
+func (g *generation) measure() {
+	before := g.unmeasured.Load()
+	g.disk.Store(diskUse(g.dir))
+	g.unmeasured.Add(-before)
+}
