@@ -45,6 +45,11 @@ func OpenSession(m *queuepb.OpenSession) *commandpb.Entry {
 	return &commandpb.Entry{Entry: &commandpb.Entry_OpenSession{OpenSession: m}}
 }
 
+// UpdateSession wraps m.
+func UpdateSession(m *queuepb.UpdateSession) *commandpb.Entry {
+	return &commandpb.Entry{Entry: &commandpb.Entry_UpdateSession{UpdateSession: m}}
+}
+
 // CloseSession wraps m.
 func CloseSession(m *queuepb.CloseSession) *commandpb.Entry {
 	return &commandpb.Entry{Entry: &commandpb.Entry_CloseSession{CloseSession: m}}

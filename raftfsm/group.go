@@ -16,7 +16,8 @@ type group struct {
 	m      *Machine
 	first  uint64
 	cmds   []*commandpb.Command
-	time   time.Time // of the last command applied
+	at     time.Time // of the command that is being applied
+	time   time.Time // of the last command that changed the queue
 	tx     *queue.Tx
 	writes []queue.ActionCacheWrite
 	taken  int // of the queue's writes, those in writes already
@@ -37,7 +38,7 @@ func (g *group) commit(ctx context.Context) (Applied, error) {
 	}
 	switch {
 	case g.tx == nil:
-	case err == nil && g.tx.Changed():
+	case err == nil && g.tx.Changes() > 0:
 		err = g.tx.Commit(out.Index, g.time)
 	default: // an index that changed nothing here need not be remembered here
 		err = errors.Join(err, g.tx.Rollback())
@@ -63,29 +64,50 @@ func (g *group) apply(ctx context.Context, out *Applied) (err error) {
 	if g.tx, err = g.m.o.Queue.Begin(ctx); err != nil {
 		return err
 	}
-	have := g.m.o.Queue.AppliedIndex()
+	g.time = g.m.o.Queue.AppliedTime()
+	inQueue, inCache := g.m.o.Queue.AppliedIndex(), g.m.o.ActionCache.AppliedIndex()
 	for i, c := range g.cmds {
 		r := &out.Results[i]
-		if r.Index = g.first + uint64(i); r.Index <= have {
+		if r.Index = g.first + uint64(i); r.Index <= inQueue {
 			continue
 		}
-		if at := time.Unix(0, c.TimeNanos).UTC(); at.After(g.time) {
-			g.time = at
-		} else {
-			g.time = g.time.Add(1)
-		}
-		r.Time = g.time
-		r.Errors = make([]error, len(c.Entries))
-		for k, e := range c.Entries {
-			r.Errors[k] = g.entry(e)
-			if err := g.tx.Err(); err != nil {
-				return fmt.Errorf("apply command %d: %w", r.Index, err)
-			}
+		if err := g.command(c, r, inCache); err != nil {
+			return fmt.Errorf("apply command %d: %w", r.Index, err)
 		}
 	}
 	out.Events = g.tx.Events()
-	if g.tx.Changed() {
+	if g.tx.Changes() > 0 {
 		return g.tx.Prepare(out.Index, g.time)
+	}
+	return nil
+}
+
+// command applies one command. The time moves on only with what the queue will
+// remember: a node that was restarted must give the next command the same time as
+// one that was not. The action cache gets nothing that it has already.
+func (g *group) command(c *commandpb.Command, r *Result, inCache uint64) error {
+	if g.at = time.Unix(0, c.TimeNanos).UTC(); !g.at.After(g.time) {
+		g.at = g.time.Add(1)
+	}
+	r.Time, r.Errors = g.at, make([]error, len(c.Entries))
+	changes, writes := g.tx.Changes(), len(g.writes)
+	for k, e := range c.Entries {
+		r.Errors[k] = g.entry(e)
+		if err := g.tx.Err(); err != nil {
+			return err
+		}
+		if errors.Is(r.Errors[k], ErrUnknownCommand) {
+			return r.Errors[k]
+		}
+	}
+	if g.tx.Changes() > changes {
+		g.time = g.at
+	}
+	if r.Index <= inCache {
+		g.writes = g.writes[:writes]
+	}
+	for k := range g.writes[writes:] {
+		g.writes[writes+k].Index = r.Index
 	}
 	return nil
 }
@@ -109,25 +131,27 @@ func (g *group) entry(e *commandpb.Entry) error {
 func (g *group) queueEntry(e *commandpb.Entry) error {
 	switch e := e.Entry.(type) {
 	case *commandpb.Entry_Submit:
-		return g.tx.Submit(g.time, e.Submit)
+		return g.tx.Submit(g.at, e.Submit)
 	case *commandpb.Entry_Attach:
-		return g.tx.Attach(g.time, e.Attach)
+		return g.tx.Attach(g.at, e.Attach)
 	case *commandpb.Entry_Assign:
-		return g.tx.Assign(g.time, e.Assign)
+		return g.tx.Assign(g.at, e.Assign)
 	case *commandpb.Entry_Complete:
-		return g.tx.Complete(g.time, e.Complete)
+		return g.tx.Complete(g.at, e.Complete)
 	case *commandpb.Entry_Requeue:
-		return g.tx.Requeue(g.time, e.Requeue)
+		return g.tx.Requeue(g.at, e.Requeue)
 	case *commandpb.Entry_CancelOperation:
-		return g.tx.CancelOperation(g.time, e.CancelOperation)
+		return g.tx.CancelOperation(g.at, e.CancelOperation)
 	case *commandpb.Entry_DeleteOperation:
-		return g.tx.DeleteOperation(g.time, e.DeleteOperation)
+		return g.tx.DeleteOperation(g.at, e.DeleteOperation)
 	case *commandpb.Entry_OpenSession:
-		return g.tx.OpenSession(g.time, e.OpenSession)
+		return g.tx.OpenSession(g.at, e.OpenSession)
+	case *commandpb.Entry_UpdateSession:
+		return g.tx.UpdateSession(g.at, e.UpdateSession)
 	case *commandpb.Entry_CloseSession:
-		return g.tx.CloseSession(g.time, e.CloseSession)
+		return g.tx.CloseSession(g.at, e.CloseSession)
 	case *commandpb.Entry_Prune:
-		return g.tx.Prune(g.time, e.Prune)
+		return g.tx.Prune(g.at, e.Prune)
 	}
 	return fmt.Errorf("%w: entry %T", ErrUnknownCommand, e.Entry) // a kind that was added to the proto alone
 }

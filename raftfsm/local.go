@@ -17,7 +17,7 @@ import (
 // Bounds of a group.
 const (
 	maxGroup   = 256  // commands
-	maxEntries = 2048 // entries; a command of more is a group by itself
+	maxEntries = 2048 // entries; the command that reaches it is the group's last
 )
 
 // LocalOptions are what a Local commits to.
@@ -198,6 +198,10 @@ func (l *Local) gather(first *proposal) []*proposal {
 // commit applies a group, tells the observer, and answers.
 func (l *Local) commit(group []*proposal) {
 	if len(group) == 0 {
+		return
+	}
+	if err := l.Err(); err != nil {
+		l.fail(group, fmt.Errorf("%w: %w", ErrNotProposed, err))
 		return
 	}
 	now := time.Now().UnixNano()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
 	"github.com/bgrid-node/bgrid-node/store/queue"
@@ -12,8 +11,9 @@ import (
 
 // ActionCache is what the machine needs of the action cache.
 type ActionCache interface {
-	// Apply makes the writes durable before it returns, tagged with index. An
-	// index that is not above AppliedIndex was applied before and is skipped.
+	// Apply makes the writes durable before it returns, each tagged with its own
+	// index. index is that of the group, which AppliedIndex is from then on; one
+	// that is not above AppliedIndex was applied before and is skipped.
 	Apply(index uint64, ws []queue.ActionCacheWrite) error
 	// AppliedIndex is the index of the last Apply; 0 when there was none.
 	AppliedIndex() uint64
@@ -31,18 +31,13 @@ type MachineOptions struct {
 // depends on nothing but its state and the commands. One goroutine uses it.
 type Machine struct {
 	o     MachineOptions
-	last  uint64    // highest index ever tried
-	time  time.Time // of the last command applied
+	last  uint64 // highest index ever tried
 	fatal error
 }
 
 // NewMachine returns a machine that goes on where its stores are.
 func NewMachine(o MachineOptions) *Machine {
-	return &Machine{
-		o:    o,
-		last: max(o.Queue.AppliedIndex(), o.ActionCache.AppliedIndex()),
-		time: o.Queue.AppliedTime(),
-	}
+	return &Machine{o: o, last: max(o.Queue.AppliedIndex(), o.ActionCache.AppliedIndex())}
 }
 
 // Next returns the first index that no store has seen: a group that failed in
@@ -71,16 +66,15 @@ func (m *Machine) Apply(ctx context.Context, first uint64, cmds []*commandpb.Com
 			return Applied{}, m.stop(fmt.Errorf("apply command %d: %w", first+uint64(i), err))
 		}
 	}
-	g := group{m: m, first: first, cmds: cmds, time: m.time}
+	g := group{m: m, first: first, cmds: cmds}
 	out, err := g.commit(ctx)
 	m.last = max(m.last, out.Index)
-	if errors.Is(err, queue.ErrInconsistent) {
+	if errors.Is(err, queue.ErrInconsistent) || errors.Is(err, ErrUnknownCommand) {
 		return Applied{}, m.stop(err)
 	}
 	if err != nil {
 		return Applied{}, err
 	}
-	m.time = g.time
 	return out, nil
 }
 

@@ -23,7 +23,7 @@ type Proposer interface {
 // Result is what applying one command gave.
 type Result struct {
 	Index uint64    // of the log; grows strictly
-	Time  time.Time // of the command: never earlier than any applied before it
+	Time  time.Time // of the command: later than any before it that changed the queue
 	// Errors has one element for each entry: nil, or why it was refused
 	// (queue.ErrStale and its like).
 	Errors []error

@@ -100,6 +100,7 @@ type Entry struct {
 	//	*Entry_OpenSession
 	//	*Entry_CloseSession
 	//	*Entry_Prune
+	//	*Entry_UpdateSession
 	//	*Entry_ActionCachePut
 	//	*Entry_ActionCacheEvict
 	Entry         isEntry_Entry `protobuf_oneof:"entry"`
@@ -234,6 +235,15 @@ func (x *Entry) GetPrune() *queuepb.Prune {
 	return nil
 }
 
+func (x *Entry) GetUpdateSession() *queuepb.UpdateSession {
+	if x != nil {
+		if x, ok := x.Entry.(*Entry_UpdateSession); ok {
+			return x.UpdateSession
+		}
+	}
+	return nil
+}
+
 func (x *Entry) GetActionCachePut() *ActionCachePut {
 	if x != nil {
 		if x, ok := x.Entry.(*Entry_ActionCachePut); ok {
@@ -296,6 +306,10 @@ type Entry_Prune struct {
 	Prune *queuepb.Prune `protobuf:"bytes,10,opt,name=prune,proto3,oneof"`
 }
 
+type Entry_UpdateSession struct {
+	UpdateSession *queuepb.UpdateSession `protobuf:"bytes,11,opt,name=update_session,json=updateSession,proto3,oneof"`
+}
+
 type Entry_ActionCachePut struct {
 	ActionCachePut *ActionCachePut `protobuf:"bytes,20,opt,name=action_cache_put,json=actionCachePut,proto3,oneof"`
 }
@@ -323,6 +337,8 @@ func (*Entry_OpenSession) isEntry_Entry() {}
 func (*Entry_CloseSession) isEntry_Entry() {}
 
 func (*Entry_Prune) isEntry_Entry() {}
+
+func (*Entry_UpdateSession) isEntry_Entry() {}
 
 func (*Entry_ActionCachePut) isEntry_Entry() {}
 
@@ -496,7 +512,7 @@ const file_raftfsm_commandpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
 	"time_nanos\x18\x02 \x01(\x03R\ttimeNanos\x121\n" +
-	"\aentries\x18\x03 \x03(\v2\x17.bgrid.command.v1.EntryR\aentries\"\x87\x06\n" +
+	"\aentries\x18\x03 \x03(\v2\x17.bgrid.command.v1.EntryR\aentries\"\xcf\x06\n" +
 	"\x05Entry\x120\n" +
 	"\x06submit\x18\x01 \x01(\v2\x16.bgrid.queue.v1.SubmitH\x00R\x06submit\x120\n" +
 	"\x06attach\x18\x02 \x01(\v2\x16.bgrid.queue.v1.AttachH\x00R\x06attach\x120\n" +
@@ -508,7 +524,8 @@ const file_raftfsm_commandpb_command_proto_rawDesc = "" +
 	"\fopen_session\x18\b \x01(\v2\x1b.bgrid.queue.v1.OpenSessionH\x00R\vopenSession\x12C\n" +
 	"\rclose_session\x18\t \x01(\v2\x1c.bgrid.queue.v1.CloseSessionH\x00R\fcloseSession\x12-\n" +
 	"\x05prune\x18\n" +
-	" \x01(\v2\x15.bgrid.queue.v1.PruneH\x00R\x05prune\x12L\n" +
+	" \x01(\v2\x15.bgrid.queue.v1.PruneH\x00R\x05prune\x12F\n" +
+	"\x0eupdate_session\x18\v \x01(\v2\x1d.bgrid.queue.v1.UpdateSessionH\x00R\rupdateSession\x12L\n" +
 	"\x10action_cache_put\x18\x14 \x01(\v2 .bgrid.command.v1.ActionCachePutH\x00R\x0eactionCachePut\x12R\n" +
 	"\x12action_cache_evict\x18\x15 \x01(\v2\".bgrid.command.v1.ActionCacheEvictH\x00R\x10actionCacheEvictB\a\n" +
 	"\x05entry\"\xd5\x01\n" +
@@ -551,7 +568,8 @@ var file_raftfsm_commandpb_command_proto_goTypes = []any{
 	(*queuepb.OpenSession)(nil),     // 11: bgrid.queue.v1.OpenSession
 	(*queuepb.CloseSession)(nil),    // 12: bgrid.queue.v1.CloseSession
 	(*queuepb.Prune)(nil),           // 13: bgrid.queue.v1.Prune
-	(*queuepb.Digest)(nil),          // 14: bgrid.queue.v1.Digest
+	(*queuepb.UpdateSession)(nil),   // 14: bgrid.queue.v1.UpdateSession
+	(*queuepb.Digest)(nil),          // 15: bgrid.queue.v1.Digest
 }
 var file_raftfsm_commandpb_command_proto_depIdxs = []int32{
 	1,  // 0: bgrid.command.v1.Command.entries:type_name -> bgrid.command.v1.Entry
@@ -565,16 +583,17 @@ var file_raftfsm_commandpb_command_proto_depIdxs = []int32{
 	11, // 8: bgrid.command.v1.Entry.open_session:type_name -> bgrid.queue.v1.OpenSession
 	12, // 9: bgrid.command.v1.Entry.close_session:type_name -> bgrid.queue.v1.CloseSession
 	13, // 10: bgrid.command.v1.Entry.prune:type_name -> bgrid.queue.v1.Prune
-	2,  // 11: bgrid.command.v1.Entry.action_cache_put:type_name -> bgrid.command.v1.ActionCachePut
-	3,  // 12: bgrid.command.v1.Entry.action_cache_evict:type_name -> bgrid.command.v1.ActionCacheEvict
-	14, // 13: bgrid.command.v1.ActionCachePut.action:type_name -> bgrid.queue.v1.Digest
-	14, // 14: bgrid.command.v1.ActionCachePut.action_result_blob:type_name -> bgrid.queue.v1.Digest
-	14, // 15: bgrid.command.v1.ActionCacheEvict.action:type_name -> bgrid.queue.v1.Digest
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	14, // 11: bgrid.command.v1.Entry.update_session:type_name -> bgrid.queue.v1.UpdateSession
+	2,  // 12: bgrid.command.v1.Entry.action_cache_put:type_name -> bgrid.command.v1.ActionCachePut
+	3,  // 13: bgrid.command.v1.Entry.action_cache_evict:type_name -> bgrid.command.v1.ActionCacheEvict
+	15, // 14: bgrid.command.v1.ActionCachePut.action:type_name -> bgrid.queue.v1.Digest
+	15, // 15: bgrid.command.v1.ActionCachePut.action_result_blob:type_name -> bgrid.queue.v1.Digest
+	15, // 16: bgrid.command.v1.ActionCacheEvict.action:type_name -> bgrid.queue.v1.Digest
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_raftfsm_commandpb_command_proto_init() }
@@ -593,6 +612,7 @@ func file_raftfsm_commandpb_command_proto_init() {
 		(*Entry_OpenSession)(nil),
 		(*Entry_CloseSession)(nil),
 		(*Entry_Prune)(nil),
+		(*Entry_UpdateSession)(nil),
 		(*Entry_ActionCachePut)(nil),
 		(*Entry_ActionCacheEvict)(nil),
 	}

@@ -24,12 +24,32 @@ func (tx *Tx) OpenSession(at time.Time, m *queuepb.OpenSession) error {
 	}
 	s := &Session{
 		ID: m.SessionId, Instance: m.Instance, BotID: m.BotId, Properties: propertiesFromProto(m.Properties),
-		Capacity: m.Capacity, Local: m.Local, NodeID: m.NodeId, OpenedAt: instant(at.UnixNano()),
+		Capacity: m.Capacity, Local: m.Local, NodeID: m.NodeId, Draining: m.Draining, OpenedAt: instant(at.UnixNano()),
 	}
 	tx.update(tx.s.w.insertSession, s.ID, s.Instance, s.BotID, encodeProperties(s.Properties),
-		int64(s.Capacity), flag(s.Local), s.NodeID, nanos(s.OpenedAt))
+		int64(s.Capacity), flag(s.Local), s.NodeID, flag(s.Draining), nanos(s.OpenedAt))
 	tx.sessions[s.ID] = s
 	tx.emit(Event{Kind: SessionOpened, Session: s})
+	return tx.err
+}
+
+// UpdateSession drains a session, or ends that. ErrNotFound when it is not open.
+func (tx *Tx) UpdateSession(_ time.Time, m *queuepb.UpdateSession) error {
+	if tx.err != nil {
+		return tx.err
+	}
+	old := tx.session(m.SessionId)
+	if old == nil {
+		return fmt.Errorf("%w: session %s", ErrNotFound, m.SessionId)
+	}
+	if old.Draining == m.Draining {
+		return nil
+	}
+	s := *old
+	s.Draining = m.Draining
+	tx.update(tx.s.w.updateSession, flag(s.Draining), s.ID)
+	tx.sessions[s.ID] = &s
+	tx.emit(Event{Kind: SessionUpdated, Session: &s})
 	return tx.err
 }
 

@@ -22,7 +22,7 @@ func (s *Store) Dump(ctx context.Context, to io.Writer) error {
 		"SELECT 'job', * FROM jobs ORDER BY seq",
 		"SELECT 'operation', * FROM operations ORDER BY job, id",
 		"SELECT 'session', * FROM sessions ORDER BY id",
-		"SELECT 'next number', next_seq FROM meta",
+		"SELECT 'last', applied_time, next_seq FROM meta",
 	} {
 		if err := dumpRows(ctx, tx, q, w); err != nil {
 			return fmt.Errorf("dump queue: %w", err)

@@ -42,7 +42,7 @@ func (s *Store) List(ctx context.Context, q ListQuery) (rows []OperationJob, nex
 	}
 	result, err := s.readers.QueryContext(ctx, sql, args...)
 	if err != nil {
-		return nil, "", fmt.Errorf("list operations: %w", err)
+		return nil, "", fmt.Errorf("list operations: %w", s.readError(err))
 	}
 	defer result.Close()
 	var last *liveJob
@@ -53,12 +53,12 @@ func (s *Store) List(ctx context.Context, q ListQuery) (rows []OperationJob, nex
 		}
 		o, j, err := scanOperationJob(result)
 		if err != nil {
-			return nil, "", fmt.Errorf("list operations: %w", err)
+			return nil, "", fmt.Errorf("list operations: %w", s.readError(err))
 		}
 		rows, last = append(rows, OperationJob{Operation: o, Job: j.Job}), j
 	}
 	if err := result.Err(); err != nil {
-		return nil, "", fmt.Errorf("list operations: %w", err)
+		return nil, "", fmt.Errorf("list operations: %w", s.readError(err))
 	}
 	return rows, next, nil
 }

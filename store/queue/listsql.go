@@ -2,6 +2,7 @@ package queue
 
 import (
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,6 +118,9 @@ func sortColumns(order []filter.Sort) []sortColumn {
 	}
 	var columns []sortColumn
 	for _, s := range order {
+		if slices.ContainsFunc(columns, func(c sortColumn) bool { return c.key == s.Key }) {
+			continue // rows that an order leaves equal are equal to it
+		}
 		expr := textColumns[s.Key]
 		switch s.Key {
 		case filter.Stage:

@@ -55,7 +55,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	start := time.Now()
 	if err := s.open(ctx, o.Path); err != nil {
-		return nil, fmt.Errorf("open queue %s: %w", o.Path, errors.Join(err, s.release()))
+		return nil, fmt.Errorf("open queue %s: %w", o.Path, errors.Join(databaseError(err), s.release()))
 	}
 	s.turn <- struct{}{}
 	s.log.Info("opened the queue", "path", o.Path, "jobs", len(s.live.jobs), "sessions", len(s.live.sessions),
@@ -143,7 +143,7 @@ func (s *Store) release() error {
 
 // dsn returns the data source name of the file with SQLite's settings.
 func dsn(path string, pragmas ...string) string {
-	q := url.Values{"_busy_timeout": {"10000"}, "_dqs": {"0"}}
+	q := url.Values{"_busy_timeout": {"10000"}, "_dqs": {"0"}, "_error_rc": {"1"}}
 	for _, p := range pragmas {
 		q.Add("_pragma", p)
 	}

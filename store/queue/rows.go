@@ -20,7 +20,7 @@ const (
 	selectOperation  = "SELECT " + operationColumns + ", " + jobColumns + " FROM operations o JOIN jobs j ON j.seq = o.job WHERE o.id = ?"
 	selectUnfinished = "SELECT " + operationColumns + ", " + jobColumns +
 		" FROM jobs j JOIN operations o ON o.job = j.seq WHERE j.completed_at = 0 ORDER BY j.seq, o.id"
-	selectSessions = "SELECT id, instance, bot_id, properties, capacity, local, node_id, opened_at FROM sessions ORDER BY id"
+	selectSessions = "SELECT id, instance, bot_id, properties, capacity, local, node_id, draining, opened_at FROM sessions ORDER BY id"
 	selectMeta     = "SELECT applied_index, applied_time, next_seq FROM meta"
 )
 
@@ -117,15 +117,15 @@ func loadSessions(ctx context.Context, tx *sql.Tx, into map[string]*Session) err
 	for rows.Next() {
 		var s Session
 		var properties string
-		var local, opened int64
-		err := rows.Scan(&s.ID, &s.Instance, &s.BotID, &properties, &s.Capacity, &local, &s.NodeID, &opened)
+		var local, draining, opened int64
+		err := rows.Scan(&s.ID, &s.Instance, &s.BotID, &properties, &s.Capacity, &local, &s.NodeID, &draining, &opened)
 		if err == nil {
 			s.Properties, err = decodeProperties(properties)
 		}
 		if err != nil {
 			return fmt.Errorf("load sessions: %w", err)
 		}
-		s.Local, s.OpenedAt = local != 0, instant(opened)
+		s.Local, s.Draining, s.OpenedAt = local != 0, draining != 0, instant(opened)
 		into[s.ID] = &s
 	}
 	return rows.Err()
@@ -182,7 +182,7 @@ func (s *Store) Operation(ctx context.Context, id string) (*Operation, *Job, err
 		return nil, nil, fmt.Errorf("%w: operation %s", ErrNotFound, id)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("read operation %s: %w", id, err)
+		return nil, nil, fmt.Errorf("read operation %s: %w", id, s.readError(err))
 	}
 	return o, j.Job, nil
 }

@@ -76,6 +76,7 @@ CREATE TABLE sessions (
 	capacity   INTEGER NOT NULL,
 	local      INTEGER NOT NULL,
 	node_id    TEXT    NOT NULL,
+	draining   INTEGER NOT NULL,
 	opened_at  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 `,

@@ -20,6 +20,7 @@ import (
 type Tx struct {
 	s        *Store
 	open     bool // BEGIN was executed
+	changes  int
 	nextSeq  int64
 	err      error
 	jobs     map[string]*liveJob   // changed, completed ones too
@@ -53,8 +54,9 @@ func (s *Store) Begin(ctx context.Context) (*Tx, error) {
 // Err returns why the transaction is lost; nil while it is not.
 func (tx *Tx) Err() error { return tx.err }
 
-// Changed tells whether there is anything to commit.
-func (tx *Tx) Changed() bool { return tx.open }
+// Changes grows with each command that may have changed something: it depends on
+// nothing but the store's state and the commands. 0: there is nothing to commit.
+func (tx *Tx) Changes() int { return tx.changes }
 
 // Events returns what the accepted commands did, in order.
 func (tx *Tx) Events() []Event { return tx.events }
@@ -130,14 +132,15 @@ func (tx *Tx) end() {
 // how many rows changed. After an error it does nothing.
 func (tx *Tx) exec(s *stmt, args ...any) int64 {
 	if tx.err == nil && !tx.open {
-		_, tx.err = tx.s.w.begin.exec()
-		tx.open = tx.err == nil
+		_, err := tx.s.w.begin.exec()
+		tx.err, tx.open = databaseError(err), err == nil
 	}
 	if tx.err != nil {
 		return 0
 	}
+	tx.changes++
 	n, err := s.exec(args...)
-	tx.err = err
+	tx.err = databaseError(err)
 	return n
 }
 
@@ -155,7 +158,7 @@ func (tx *Tx) exists(s *stmt, args ...any) bool {
 		return false
 	}
 	found, err := s.exists(args...)
-	tx.err = err
+	tx.err = databaseError(err)
 	return found
 }
 

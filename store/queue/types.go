@@ -22,6 +22,10 @@ var (
 // ErrClosed means that the store was closed.
 var ErrClosed = errors.New("the queue is closed")
 
+// ErrDiskFull means that a change had no room on the disk. Nothing of it was
+// kept, and the store goes on: the same change can be tried again.
+var ErrDiskFull = errors.New("the disk of the queue is full")
+
 // ErrInconsistent means that the store broke a rule of its own: a bug, or a
 // damaged file.
 var ErrInconsistent = errors.New("the queue is inconsistent")
@@ -91,6 +95,7 @@ type Session struct {
 	Capacity   int32
 	Local      bool
 	NodeID     string
+	Draining   bool // it keeps its jobs and gets no more
 	OpenedAt   time.Time
 }
 
@@ -109,6 +114,7 @@ const (
 	SessionOpened                           // Session
 	SessionClosed                           // Session; what becomes of its jobs follows
 	JobMoved                                // Job: with its attempt, to the session that follows its own
+	SessionUpdated                          // Session
 )
 
 // Event is a change that was committed. Apply returns them in order.
@@ -133,4 +139,7 @@ type ActionCacheWrite struct {
 	ResultBlob          digest.Digest
 	Evict               bool
 	IfWrittenAtOrBefore uint64 // for Evict: only an entry whose index is not above it
+	// Index is that of the command, which the entry is to be tagged with: not that
+	// of its group, which is another on each node. Set by raftfsm.
+	Index uint64
 }

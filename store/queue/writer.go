@@ -22,7 +22,7 @@ type writer struct {
 	insertJob, insertOperation, insertSession   *stmt
 	assign, move, requeue, complete, prioritise *stmt
 	cancelOperation, deleteOperation            *stmt
-	deleteSession                               *stmt
+	updateSession, deleteSession                *stmt
 	findJob, findOperation                      *stmt
 	pruneOperations, pruneJobs                  *stmt
 }
@@ -60,7 +60,7 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.saveMeta, "UPDATE meta SET applied_index = ?, applied_time = ?, next_seq = ?"},
 		{&w.insertJob, "INSERT INTO jobs VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"},
 		{&w.insertOperation, "INSERT INTO operations VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"},
-		{&w.insertSession, "INSERT INTO sessions VALUES (?,?,?,?,?,?,?,?)"},
+		{&w.insertSession, "INSERT INTO sessions VALUES (?,?,?,?,?,?,?,?,?)"},
 		{&w.assign, "UPDATE jobs SET stage = 3, attempt = ?, session_id = ?, bot_id = ?, started_at = ? WHERE seq = ?"},
 		{&w.move, "UPDATE jobs SET session_id = ?, bot_id = ? WHERE seq = ?"},
 		{&w.requeue, "UPDATE jobs SET stage = 2, session_id = '', failures = ?, losses = ?, history = ?, front = 1 WHERE seq = ?"},
@@ -68,6 +68,7 @@ func (w *writer) prepare(ctx context.Context) error {
 		{&w.prioritise, "UPDATE jobs SET priority = ? WHERE seq = ?"},
 		{&w.cancelOperation, "UPDATE operations SET cancelled = 1, response = ? WHERE job = ? AND id = ?"},
 		{&w.deleteOperation, "DELETE FROM operations WHERE id = ?"},
+		{&w.updateSession, "UPDATE sessions SET draining = ? WHERE id = ?"},
 		{&w.deleteSession, "DELETE FROM sessions WHERE id = ?"},
 		{&w.findJob, "SELECT 1 FROM jobs WHERE id = ?"},
 		{&w.findOperation, "SELECT 1 FROM operations WHERE id = ?"},

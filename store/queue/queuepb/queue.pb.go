@@ -807,6 +807,7 @@ type OpenSession struct {
 	Capacity      int32                  `protobuf:"varint,5,opt,name=capacity,proto3" json:"capacity,omitempty"`
 	Local         bool                   `protobuf:"varint,6,opt,name=local,proto3" json:"local,omitempty"`                // dies with the process that opened it
 	NodeId        string                 `protobuf:"bytes,7,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"` // the node whose process it belongs to, when local
+	Draining      bool                   `protobuf:"varint,8,opt,name=draining,proto3" json:"draining,omitempty"`          // as in UpdateSession: a bot that was drained stays so when it comes back
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -890,8 +891,71 @@ func (x *OpenSession) GetNodeId() string {
 	return ""
 }
 
+func (x *OpenSession) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+// UpdateSession changes what a session is told to do, from outside of it. Refused
+// when it is not open.
+type UpdateSession struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	Draining      bool                   `protobuf:"varint,2,opt,name=draining,proto3" json:"draining,omitempty"` // it keeps its jobs and gets no more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateSession) Reset() {
+	*x = UpdateSession{}
+	mi := &file_store_queue_queuepb_queue_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateSession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateSession) ProtoMessage() {}
+
+func (x *UpdateSession) ProtoReflect() protoreflect.Message {
+	mi := &file_store_queue_queuepb_queue_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateSession.ProtoReflect.Descriptor instead.
+func (*UpdateSession) Descriptor() ([]byte, []int) {
+	return file_store_queue_queuepb_queue_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UpdateSession) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *UpdateSession) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
 // CloseSession ends a session and requeues the jobs that it still has, except
-// those listed in keep, which go to the session keep_session.
+// those listed in keep, which go to the session keep_session with their attempts.
+// That one must be open: a bot that comes back is one command of OpenSession and
+// CloseSession, in this order.
 type CloseSession struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	SessionId     string                 `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -905,7 +969,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_store_queue_queuepb_queue_proto_msgTypes[11]
+	mi := &file_store_queue_queuepb_queue_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +981,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_store_queue_queuepb_queue_proto_msgTypes[11]
+	mi := &file_store_queue_queuepb_queue_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +994,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_store_queue_queuepb_queue_proto_rawDescGZIP(), []int{11}
+	return file_store_queue_queuepb_queue_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CloseSession) GetSessionId() string {
@@ -980,7 +1044,7 @@ type Prune struct {
 
 func (x *Prune) Reset() {
 	*x = Prune{}
-	mi := &file_store_queue_queuepb_queue_proto_msgTypes[12]
+	mi := &file_store_queue_queuepb_queue_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -992,7 +1056,7 @@ func (x *Prune) String() string {
 func (*Prune) ProtoMessage() {}
 
 func (x *Prune) ProtoReflect() protoreflect.Message {
-	mi := &file_store_queue_queuepb_queue_proto_msgTypes[12]
+	mi := &file_store_queue_queuepb_queue_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1005,7 +1069,7 @@ func (x *Prune) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prune.ProtoReflect.Descriptor instead.
 func (*Prune) Descriptor() ([]byte, []int) {
-	return file_store_queue_queuepb_queue_proto_rawDescGZIP(), []int{12}
+	return file_store_queue_queuepb_queue_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Prune) GetBeforeNanos() int64 {
@@ -1088,7 +1152,7 @@ const file_store_queue_queuepb_queue_proto_rawDesc = "" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12)\n" +
 	"\x10execute_response\x18\x02 \x01(\fR\x0fexecuteResponse\"4\n" +
 	"\x0fDeleteOperation\x12!\n" +
-	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\xe4\x01\n" +
+	"\foperation_id\x18\x01 \x01(\tR\voperationId\"\x80\x02\n" +
 	"\vOpenSession\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1a\n" +
@@ -1099,7 +1163,12 @@ const file_store_queue_queuepb_queue_proto_rawDesc = "" +
 	"properties\x12\x1a\n" +
 	"\bcapacity\x18\x05 \x01(\x05R\bcapacity\x12\x14\n" +
 	"\x05local\x18\x06 \x01(\bR\x05local\x12\x17\n" +
-	"\anode_id\x18\a \x01(\tR\x06nodeId\"\x9e\x01\n" +
+	"\anode_id\x18\a \x01(\tR\x06nodeId\x12\x1a\n" +
+	"\bdraining\x18\b \x01(\bR\bdraining\"J\n" +
+	"\rUpdateSession\x12\x1d\n" +
+	"\n" +
+	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x1a\n" +
+	"\bdraining\x18\x02 \x01(\bR\bdraining\"\x9e\x01\n" +
 	"\fCloseSession\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tR\tsessionId\x12\x16\n" +
@@ -1123,7 +1192,7 @@ func file_store_queue_queuepb_queue_proto_rawDescGZIP() []byte {
 	return file_store_queue_queuepb_queue_proto_rawDescData
 }
 
-var file_store_queue_queuepb_queue_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_store_queue_queuepb_queue_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_store_queue_queuepb_queue_proto_goTypes = []any{
 	(*Digest)(nil),          // 0: bgrid.queue.v1.Digest
 	(*Property)(nil),        // 1: bgrid.queue.v1.Property
@@ -1136,8 +1205,9 @@ var file_store_queue_queuepb_queue_proto_goTypes = []any{
 	(*CancelOperation)(nil), // 8: bgrid.queue.v1.CancelOperation
 	(*DeleteOperation)(nil), // 9: bgrid.queue.v1.DeleteOperation
 	(*OpenSession)(nil),     // 10: bgrid.queue.v1.OpenSession
-	(*CloseSession)(nil),    // 11: bgrid.queue.v1.CloseSession
-	(*Prune)(nil),           // 12: bgrid.queue.v1.Prune
+	(*UpdateSession)(nil),   // 11: bgrid.queue.v1.UpdateSession
+	(*CloseSession)(nil),    // 12: bgrid.queue.v1.CloseSession
+	(*Prune)(nil),           // 13: bgrid.queue.v1.Prune
 }
 var file_store_queue_queuepb_queue_proto_depIdxs = []int32{
 	0, // 0: bgrid.queue.v1.Submit.action:type_name -> bgrid.queue.v1.Digest
@@ -1172,7 +1242,7 @@ func file_store_queue_queuepb_queue_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_store_queue_queuepb_queue_proto_rawDesc), len(file_store_queue_queuepb_queue_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
