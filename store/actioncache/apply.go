@@ -1,0 +1,207 @@
+package actioncache
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// splitBytes bounds what one transaction holds before the next begins, well
+// below what Badger takes (15 % of a memtable) with one more write on top.
+const splitBytes = memTable / 12
+
+// Apply makes the writes durable before it returns, and remembers index. An
+// index that is not above AppliedIndex was applied before and is skipped. After
+// an error nothing is acknowledged; *cas.FullError when the disk is full. An
+// error of the disk is final.
+//
+// A group is one transaction, so that its entries and its index are one. Only a
+// group of more than splitBytes is written in several, the last of which has the
+// index: applied again, it gives the same (DESIGN.md).
+func (s *Store) Apply(index uint64, ws []Write) error {
+	if err := s.apply(index, ws); err != nil {
+		return fmt.Errorf("apply to action cache at %d: %w", index, err)
+	}
+	return nil
+}
+
+func (s *Store) apply(index uint64, ws []Write) error {
+	done, err := s.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	if index <= s.meta.applied {
+		return nil
+	}
+	if s.broken != nil {
+		return s.broken
+	}
+	if err := s.admit(ws); err != nil {
+		return err
+	}
+	a := applying{s: s, index: index, meta: s.meta}
+	if err := a.all(ws); err != nil {
+		s.broken = err
+		return err
+	}
+	if err := s.logs.sync(); err != nil {
+		s.broken = err
+		return err
+	}
+	s.applied.Store(index)
+	return nil
+}
+
+// admit refuses what cannot be written, before anything is.
+func (s *Store) admit(ws []Write) error {
+	puts := false
+	for i := range ws {
+		if n := len(ws[i].Result); n > MaxInline {
+			return fmt.Errorf("a result of %d bytes inline: at most %d are taken", n, MaxInline)
+		}
+		puts = puts || !ws[i].Evict
+	}
+	if !puts {
+		return nil
+	}
+	return s.space.admit()
+}
+
+// applying is one Apply.
+type applying struct {
+	s       *Store
+	index   uint64
+	meta    meta
+	txn     *badger.Txn
+	size    int   // bytes written in txn, about
+	touched []key // in txn
+	evicted int64
+}
+
+func (a *applying) all(ws []Write) error {
+	a.begin()
+	defer func() { a.txn.Discard() }()
+	for i := range ws {
+		if a.size > splitBytes {
+			if err := a.commit(); err != nil {
+				return err
+			}
+			a.begin()
+		}
+		if err := a.write(&ws[i]); err != nil {
+			return err
+		}
+	}
+	a.meta.applied = a.index
+	return a.commit()
+}
+
+func (a *applying) begin() {
+	a.txn, a.size, a.touched, a.evicted = a.s.db.NewTransaction(true), 0, nil, 0
+}
+
+// commit ends a transaction; what memory knows of its entries is forgotten once
+// the new ones can be read.
+func (a *applying) commit() error {
+	if err := a.set(metaKey, a.meta.bytes()); err != nil {
+		return err
+	}
+	if err := a.txn.Commit(); err != nil {
+		return err
+	}
+	for _, k := range a.touched {
+		a.s.results.drop(k)
+	}
+	a.s.meta = a.meta
+	a.s.entries.Store(int64(a.meta.entries))
+	a.s.counters.evicted.Add(a.evicted)
+	return nil
+}
+
+func (a *applying) write(w *Write) error {
+	index := w.Index
+	if index == 0 {
+		index = a.index
+	}
+	k := key{w.Instance, w.Action}
+	at := k.bytes()
+	old, err := recordOf(a.txn, at)
+	exists := err == nil
+	if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+		return err
+	}
+	if w.Evict {
+		if !exists || old.index > w.IfWrittenAtOrBefore {
+			return nil
+		}
+		return a.remove(k, at, old.seq)
+	}
+	if exists {
+		if err := a.delete(orderKey(old.seq)); err != nil {
+			return err
+		}
+	} else {
+		a.meta.entries++
+	}
+	r := record{index: index, seq: a.meta.next, blob: w.ResultBlob, result: w.Result}
+	a.meta.next++
+	a.touched = append(a.touched, k)
+	if err := errors.Join(a.set(at, r.bytes()), a.set(orderKey(r.seq), at)); err != nil {
+		return err
+	}
+	return a.trim()
+}
+
+// trim removes the entries that were written longest ago while there are too
+// many.
+func (a *applying) trim() error {
+	most := uint64(a.s.opt.MaxEntries)
+	for most > 0 && a.meta.entries > most {
+		k, at, seq, err := a.oldest()
+		if err != nil {
+			return err
+		}
+		if err := a.remove(k, at, seq); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oldest finds the entry with the least order key. What is below meta.oldest
+// is gone, and would only be waded through.
+func (a *applying) oldest() (k key, at []byte, seq uint64, err error) {
+	it := a.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{orderPrefix}})
+	defer it.Close()
+	if it.Seek(orderKey(a.meta.oldest)); !it.Valid() {
+		return k, nil, 0, fmt.Errorf("%w: %d entries, and none in order", ErrInconsistent, a.meta.entries)
+	}
+	if at, err = it.Item().ValueCopy(nil); err != nil {
+		return k, nil, 0, err
+	}
+	seq = orderOf(it.Item().Key())
+	a.meta.oldest = seq
+	k, err = parseKey(at)
+	return k, at, seq, err
+}
+
+func (a *applying) remove(k key, at []byte, seq uint64) error {
+	a.meta.entries--
+	a.evicted++
+	a.touched = append(a.touched, k)
+	return errors.Join(a.delete(at), a.delete(orderKey(seq)))
+}
+
+func (a *applying) set(k, v []byte) error {
+	a.size += len(k) + len(v) + 32
+	return a.txn.Set(k, v)
+}
+
+func (a *applying) delete(k []byte) error {
+	a.size += len(k) + 32
+	return a.txn.Delete(k)
+}
