@@ -20,6 +20,7 @@ var (
 	ErrNotDone    = errors.New("the operation is not done")
 	ErrUnknownBot = errors.New("no such bot session")
 	ErrDraining   = errors.New("the node is draining: it takes no new work")
+	ErrStopped    = errors.New("the node is stopping") // of a wait that Stop ended
 )
 
 // Submission is an action to execute.
@@ -45,7 +46,8 @@ type State struct {
 	Stage     queue.Stage
 	Done      bool
 	Worker    string // bot id, when executing or completed
-	// WaitReason says why it is still queued; empty otherwise.
+	// WaitReason says why it is still queued, or, when executing, that its worker
+	// has not come back since the node was started; empty otherwise.
 	WaitReason string
 	// Response is set when Done. Its ActionResult may carry more or less inlined
 	// content than a client asked for.
@@ -59,12 +61,16 @@ type Bot struct {
 	Properties []queue.Property // a key may repeat
 	Capacity   int
 	Local      bool // dies with this process
+	// Leases are the jobs that the bot says it has. Those that an older session of
+	// the bot had go on in the new one; the bot need not be told of them.
+	Leases []string
 }
 
 // Lease is a job handed to a bot.
 type Lease struct {
 	Job     *queue.Job
 	Attempt int32
+	Timeout time.Duration // the job's, or Options.MaxTimeout where it has none; 0: none
 }
 
 // Event is what a bot's session is told: one field is set.
@@ -73,10 +79,15 @@ type Event struct {
 	Cancelled string // job id
 }
 
-// Completion is how a bot ends a lease.
+// Completion is how a bot ends a lease. Session.Complete does not change what it
+// points to.
 type Completion struct {
 	JobID   string
 	Attempt int32
-	Status  *statuspb.Status
-	Result  *repb.ActionResult
+	// Status is nil or OK when the action ran, whatever its exit code. INTERNAL and
+	// UNAVAILABLE ask for another attempt; every other code is final.
+	Status *statuspb.Status
+	// Result must be set when Status is OK; with DEADLINE_EXCEEDED it is what there
+	// was of it.
+	Result *repb.ActionResult
 }
