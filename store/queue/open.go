@@ -5,8 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -73,6 +75,9 @@ func (s *Store) open(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	if err := probe(abs); err != nil {
+		return err
+	}
 	if s.w, err = openWriter(ctx, abs); err != nil {
 		return err
 	}
@@ -83,6 +88,20 @@ func (s *Store) open(ctx context.Context, path string) error {
 		return fmt.Errorf("prepare: %w", err)
 	}
 	return s.load(ctx)
+}
+
+// probe makes the file where there is none, for nobody else's eyes, and says why
+// it cannot be written: SQLite only says that it cannot be opened.
+func probe(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return fmt.Errorf("open it for writing: %w", pe.Err)
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // load reads what is unfinished into memory.

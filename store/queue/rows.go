@@ -134,7 +134,11 @@ func loadSessions(ctx context.Context, tx *sql.Tx, into map[string]*Session) err
 func loadMeta(ctx context.Context, tx *sql.Tx) (meta, error) {
 	var m meta
 	var index, at int64
-	if err := tx.QueryRowContext(ctx, selectMeta).Scan(&index, &at, &m.nextSeq); err != nil {
+	err := tx.QueryRowContext(ctx, selectMeta).Scan(&index, &at, &m.nextSeq)
+	if errors.Is(err, sql.ErrNoRows) {
+		return m, fmt.Errorf("%w: it has no row of meta", ErrInconsistent)
+	}
+	if err != nil {
 		return m, fmt.Errorf("load meta: %w", err)
 	}
 	m.index, m.time = uint64(index), instant(at)
