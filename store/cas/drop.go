@@ -26,14 +26,14 @@ func (s *Store) unpublishLocked(g *generation) {
 		}
 	}
 	s.gens = gens
-	s.space.outside.Add(g.use())
+	g.leaving = g.use()
+	s.space.outside.Add(g.leaving)
 }
 
 // deleteGeneration deletes one that nobody finds any more. The marker comes
 // first: from then on a crash cannot bring half of it back. Whoever still reads
 // it is waited for.
 func (s *Store) deleteGeneration(g *generation) error {
-	size := g.use()
 	if err := writeMarker(g.dir, deadMarker); err != nil {
 		return fmt.Errorf("drop generation %d: %w", g.id, err)
 	}
@@ -45,7 +45,7 @@ func (s *Store) deleteGeneration(g *generation) error {
 	if err := errors.Join(err, removeDead(g.dir)); err != nil {
 		return fmt.Errorf("drop generation %d: %w", g.id, err)
 	}
-	s.space.outside.Add(-size)
+	s.space.outside.Add(-g.leaving)
 	s.counters.dropped.Add(1)
 	return nil
 }

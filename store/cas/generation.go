@@ -47,6 +47,8 @@ type generation struct {
 	runs   []*run    // oldest first
 	sealed atomic.Bool
 
+	droppable atomic.Bool // sealing is complete: nobody but the cleaner changes its files
+
 	spilled    uint32 // packs below were durable and indexed in files when the store was opened
 	frozenLast uint32 // the last pack that frozen covers
 
@@ -57,6 +59,7 @@ type generation struct {
 	sinceSpill atomic.Int64 // bytes of packs
 	unmeasured atomic.Int64 // bytes, estimated, since disk was measured
 	disk       atomic.Int64 // bytes, measured
+	leaving    int64        // bytes that it counts outside the ring, when it is dropped
 	logs       logState
 }
 
@@ -135,16 +138,8 @@ func (g *generation) closeLocked() error {
 // readPack hands a pack to visit, which must copy what it keeps. errDamaged when
 // it is not there or its checksum is wrong. The caller has the generation pinned.
 func (g *generation) readPack(pack uint32, visit func([]byte) error) error {
-	g.dbMu.RLock()
-	for g.db == nil {
-		g.dbMu.RUnlock()
-		if !g.sealed.Load() {
-			return ErrClosed
-		}
-		if err := g.openReadOnly(); err != nil {
-			return err
-		}
-		g.dbMu.RLock()
+	if err := g.readable(); err != nil {
+		return err
 	}
 	defer g.dbMu.RUnlock()
 	return g.guard(func() error {
@@ -167,9 +162,37 @@ func (g *generation) readPack(pack uint32, visit func([]byte) error) error {
 	})
 }
 
+// readable takes dbMu for reading, with Badger open.
+func (g *generation) readable() error {
+	g.dbMu.RLock()
+	for g.db == nil {
+		g.dbMu.RUnlock()
+		if !g.sealed.Load() {
+			return ErrClosed
+		}
+		if err := g.openReadOnly(); err != nil {
+			return err
+		}
+		g.dbMu.RLock()
+	}
+	return nil
+}
+
+// errFault says that a page of a mapped file cannot be read.
+var errFault = fmt.Errorf("fault in a mapped file: %w", errDamaged)
+
+// guard is the function of that name for reads inside Badger.
+func (g *generation) guard(read func() error) error {
+	err := guard(read)
+	if errors.Is(err, errFault) {
+		g.wounded.Store(true)
+	}
+	return err
+}
+
 // guard turns a fault in a mapped file (a bad disk, a file cut short) into
 // errDamaged.
-func (g *generation) guard(read func() error) (err error) {
+func guard(read func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
@@ -177,8 +200,7 @@ func (g *generation) guard(read func() error) (err error) {
 			if !ok {
 				panic(r)
 			}
-			g.wounded.Store(true)
-			err = fmt.Errorf("generation %d: fault at %#x: %w", g.id, fault.Addr(), errDamaged)
+			err = fmt.Errorf("at %#x: %w", fault.Addr(), errFault)
 		}
 	}()
 	return read()
@@ -203,19 +225,6 @@ func (g *generation) find(fp fingerprint, size int64, at stamp, p *protection) (
 		}
 	}
 	return record{}, 0, false
-}
-
-// set overwrites the stamp of every record of a blob. The caller holds the
-// ring's lock.
-func (g *generation) set(fp fingerprint, size int64, at stamp) {
-	for _, m := range []*memIndex{g.active, g.frozen} {
-		if m != nil {
-			m.set(fp, size, at)
-		}
-	}
-	for _, r := range g.runs {
-		r.set(fp, size, at)
-	}
 }
 
 // use returns the bytes on the disk, measured and since then estimated.

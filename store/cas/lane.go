@@ -157,6 +157,7 @@ func (l *lane) rotate() (*generation, error) {
 	old := l.current
 	l.current, l.next = l.next, nil
 	l.ready.Store(false)
+	l.store.space.outside.Add(-l.current.use())
 	l.store.publish(l.current)
 	l.easeLocked()
 	return old, nil
@@ -184,8 +185,11 @@ func (l *lane) freeze(g *generation) {
 // prepare opens the next generation. Only maintenance calls it.
 func (l *lane) prepare() (err error) {
 	if l.next == nil {
-		l.next, err = l.store.createGeneration(l.kind)
-		l.ready.Store(err == nil)
+		if l.next, err = l.store.createGeneration(l.kind); err != nil {
+			return err
+		}
+		l.store.space.outside.Add(l.next.use())
+		l.ready.Store(true)
 	}
-	return err
+	return nil
 }

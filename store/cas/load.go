@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // load finds the generations that an earlier life left: sealed ones are only
@@ -36,7 +33,9 @@ func (s *Store) load(ctx context.Context) error {
 		if err := s.loadRuns(g); err != nil {
 			return err
 		}
-		if g.sealed.Store(exists(filepath.Join(g.dir, sealedMarker))); !g.sealed.Load() {
+		g.sealed.Store(len(g.runs) == 1 && exists(filepath.Join(g.dir, sealedMarker)))
+		g.droppable.Store(g.sealed.Load())
+		if !g.sealed.Load() {
 			open = append(open, g)
 		}
 		s.gens = append(s.gens, g)
@@ -54,10 +53,14 @@ func (s *Store) load(ctx context.Context) error {
 
 // finishDrop deletes a generation whose drop was cut short.
 func (s *Store) finishDrop(dir string) {
+	size := diskUse(dir)
+	s.space.outside.Add(size)
 	s.tasks.Go(func() {
 		if err := removeDead(dir); err != nil {
 			s.logger.Warn("delete a dropped generation", "dir", dir, "error", err)
+			return
 		}
+		s.space.outside.Add(-size)
 	})
 }
 
@@ -69,12 +72,18 @@ func (s *Store) loadRuns(g *generation) error {
 		return err
 	}
 	var runs []*run
+	sealed := exists(filepath.Join(g.dir, sealedMarker))
 	for _, e := range names {
 		if _, _, ok := parseRunName(e.Name()); !ok {
 			continue
 		}
 		r, err := openRun(filepath.Join(g.dir, e.Name()), s.now())
-		if errors.Is(err, errIndexDamaged) {
+		if err == nil && !sealed { // there are few, and what is written next builds on them
+			if err = guard(r.verify); err != nil {
+				r.release()
+			}
+		}
+		if errors.Is(err, errIndexDamaged) || errors.Is(err, errDamaged) {
 			s.logger.Warn("an index is damaged and made again", "generation", g.id, "error", err)
 			_ = os.Remove(filepath.Join(g.dir, e.Name()))
 			_ = os.Remove(filepath.Join(g.dir, sealedMarker))
@@ -169,35 +178,21 @@ func (s *Store) replay(ctx context.Context, g *generation) ([]entry, error) {
 	var lists []entry
 	now, next := s.now(), g.spilled
 	lost := 0
-	err := g.guard(func() error {
-		txn := g.db.NewTransactionAt(math.MaxUint64, false)
-		defer txn.Discard()
-		opt := badger.DefaultIteratorOptions
-		opt.PrefetchValues = false
-		it := txn.NewIterator(opt)
-		defer it.Close()
-		for it.Seek(packKey(next)); it.Valid(); it.Next() {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			pack, ok := parsePackKey(it.Item().Key())
-			if !ok {
-				continue
-			}
-			g.nextPack.Store(pack + 1)
-			err := it.Item().Value(func(value []byte) error {
-				if len(value) == 0 {
-					return errDamaged
-				}
-				g.appended.Add(int64(len(value)))
-				return entries(value, func(e entry) error {
-					lists = g.recoverEntry(lists, pack, e, now)
-					return nil
-				})
+	err := g.eachPack(next, func(pack uint32, value []byte) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		g.nextPack.Store(pack + 1)
+		g.appended.Add(int64(len(value)))
+		err := errDamaged
+		if len(value) > 0 {
+			err = entries(value, func(e entry) error {
+				lists = g.recoverEntry(lists, pack, e, now)
+				return nil
 			})
-			if err != nil {
-				lost++
-			}
+		}
+		if err != nil {
+			lost++
 		}
 		return nil
 	})

@@ -21,6 +21,7 @@ func (s *Store) maintain() {
 			return
 		case <-tick.C:
 			s.keepUses()
+			s.writers.expire(s)
 		case <-s.maintenance:
 			for _, l := range s.lanes {
 				if err := s.tend(l); err != nil {
@@ -77,6 +78,8 @@ func (s *Store) tend(l *lane) error {
 // spill writes the index of what came since the last one into a file, when the
 // packs are durable. Small index files are merged with it, or all of them.
 func (s *Store) spill(l *lane, g *generation, all bool) error {
+	s.spilling.RLock()
+	defer s.spilling.RUnlock()
 	if g.frozen == nil {
 		if g.nextPack.Load() == 0 || g.sinceSpill.Load() == 0 && (!all || len(g.runs) == 1) {
 			return nil
@@ -160,6 +163,7 @@ func (s *Store) sealOne(g *generation) error {
 		return err
 	}
 	g.measure()
+	g.droppable.Store(true)
 	return nil
 }
 

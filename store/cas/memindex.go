@@ -99,16 +99,34 @@ func (m *memIndex) find(fp fingerprint, size int64, at stamp, p *protection) (re
 	return s.rec, st, ok
 }
 
-// set overwrites the time of use of a blob when it is there.
-func (m *memIndex) set(fp fingerprint, size int64, at stamp) bool {
+// kill marks exactly this record as dead and tells whether it lived.
+func (m *memIndex) kill(r record) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	s := m.seek(fp, size)
-	if s.rec.kind == kindNone {
-		return false
+	s := m.seek(r.fp, r.size)
+	return s.rec.samePlace(r) && s.stamp.Swap(dead) != dead
+}
+
+// stampOf returns when exactly this record was used last.
+func (m *memIndex) stampOf(r record) (stamp, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := m.seek(r.fp, r.size)
+	return s.stamp.Load(), s.rec.samePlace(r)
+}
+
+// foreignLists hands the lists that refer to other generations to visit.
+func (m *memIndex) foreignLists(visit func(record, stamp)) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.foreign == 0 {
+		return
 	}
-	s.stamp.Store(at)
-	return true
+	for i := range m.slots {
+		if s := &m.slots[i]; s.rec.back > 0 {
+			visit(s.rec, s.stamp.Load())
+		}
+	}
 }
 
 // count returns how many records there are.

@@ -27,7 +27,7 @@ func (s *Store) PutMany(ctx context.Context, class Class, blobs []Blob) []error 
 	}
 	wanted = s.absent(blobs, wanted)
 	for len(wanted) > 0 {
-		n := groupLength(blobs, wanted)
+		n := groupLength(blobs, wanted, min(groupBytes, s.geo.generation/2))
 		group := wanted[:n]
 		wanted = wanted[n:]
 		var err error
@@ -104,16 +104,17 @@ func spreadErrors(blobs []Blob, errs []error) {
 	}
 }
 
-// groupBytes bounds what is written in one transaction.
+// groupBytes bounds what is written in one transaction; in small stores a
+// generation does.
 const groupBytes = 8 << 20
 
 // groupLength returns how many of the first blobs are written together. One that
 // is too large to be stored whole goes alone.
-func groupLength(blobs []Blob, wanted []int) int {
-	total := 0
+func groupLength(blobs []Blob, wanted []int, limit int64) int {
+	total := int64(0)
 	for n, i := range wanted {
-		size := len(blobs[i].Data)
-		if total += size; n > 0 && (total > groupBytes || size > maxWhole) {
+		size := int64(len(blobs[i].Data))
+		if total += size; n > 0 && (total > limit || size > maxWhole) {
 			return n
 		}
 		if size > maxWhole {

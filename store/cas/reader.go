@@ -218,6 +218,9 @@ func (r *Reader) listed(take func([]byte)) error {
 		if err := r.resolve(); err != nil {
 			return err
 		}
+		if errors.Is(err, errMoved) && r.places[r.next] == p { // nobody moved it
+			r.store.quarantineList(r.digest, p, err)
+		}
 	}
 	return fmt.Errorf("read blob %s at %d: it keeps moving", r.digest, r.at)
 }
@@ -241,15 +244,11 @@ func (s *Store) readPiece(p place, d digest.Digest, offset int64, take func([]by
 	}
 	defer g.pins.Done()
 	return g.readPack(p.pack, func(pack []byte) error {
-		e, err := entryAt(pack, 0)
-		if err != nil {
-			return err
+		data, err := pieceIn(pack, d, offset, p.length)
+		if err == nil {
+			take(data)
 		}
-		if e.kind != kindPiece || e.digest.Hash != d.Hash || e.digest.Size != offset || len(e.data) != int(p.length) {
-			return fmt.Errorf("another piece: %w", errDamaged)
-		}
-		take(e.data)
-		return nil
+		return err
 	})
 }
 

@@ -95,4 +95,9 @@ func (r record) compare(o record) int {
 	return cmp.Compare(o.off, r.off)
 }
 
+// samePlace tells whether r and o are the same record of the same generation.
+func (r record) samePlace(o record) bool {
+	return r.kind != kindNone && r.same(o.fp, o.size) && r.pack == o.pack && r.off == o.off
+}
+
 func (r record) same(fp fingerprint, size int64) bool { return r.fp == fp && r.size == size }

@@ -184,13 +184,13 @@ func (r *run) find(fp fingerprint, size int64, at stamp, p *protection) (record,
 	return r.record(i), st, ok
 }
 
-// set overwrites the time of use of a blob when it is there.
-func (r *run) set(fp fingerprint, size int64, at stamp) bool {
-	i, ok := r.locate(fp, size)
-	if ok {
-		r.word(i).Store(at)
+// wordOf returns the stamp of exactly this record.
+func (r *run) wordOf(rec record) (*atomic.Uint32, bool) {
+	i, ok := r.locate(rec.fp, rec.size)
+	if !ok || !r.record(i).samePlace(rec) {
+		return nil, false
 	}
-	return ok
+	return r.word(i), true
 }
 
 func (r *run) record(i int) record { return decodeRecord(r.records[i*recordBytes:]) }

@@ -114,6 +114,9 @@ func (b *build) write(r *run, id uint32) error {
 	if r.data, err = createMapped(r.path+".new", r.size()); err != nil {
 		return err
 	}
+	if err := ignoreAbsent(os.Remove(stampsPath(r.path))); err != nil { // it may be mapped
+		return err
+	}
 	if r.stamps, err = createMapped(stampsPath(r.path), r.stampBytes()); err != nil {
 		return err
 	}
@@ -183,8 +186,9 @@ func (b *build) reconcile() {
 	for s, src := range b.sources {
 		for i, before := range b.stamps[s] {
 			if st := src.stamp(i); st != before {
-				rec := src.record(i)
-				b.run.set(rec.fp, rec.size, st)
+				if word, ok := b.run.wordOf(src.record(i)); ok {
+					word.Store(st)
+				}
 			}
 		}
 	}

@@ -22,6 +22,7 @@ type space struct {
 	mu         sync.Mutex
 	reserved   int64         // bytes of writes under way
 	waiting    int           // writers that wait for the cleaner
+	wanted     int64         // bytes that they want to write
 	progress   chan struct{} // closed when space was made, or cannot be
 	stuckUntil time.Time     // the cleaner can do nothing before
 	stuck      bool
@@ -102,10 +103,12 @@ func (p *space) release(n int64) {
 func (p *space) await(ctx context.Context, class Class, n int64) error {
 	p.mu.Lock()
 	p.waiting++
+	p.wanted += n
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
 		p.waiting--
+		p.wanted -= n
 		p.mu.Unlock()
 	}()
 	for {
@@ -168,7 +171,9 @@ func (p *space) short() (short, pressed bool) {
 	used := p.used()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.waiting > 0 || used+p.reserved > p.store.geo.cleanAbove || p.diskRoom() < p.guard(), p.waiting > 0
+	wanted := min(p.wanted, p.store.geo.generation)
+	short = used+p.reserved+wanted > p.store.geo.cleanAbove || p.diskRoom() < p.guard()+wanted
+	return short, p.waiting > 0
 }
 
 // look wakes the cleaner when it has to work.

@@ -27,6 +27,10 @@ type Store struct {
 	ringMu sync.RWMutex
 	gens   []*generation // newest first
 	lanes  [laneCount]*lane
+
+	reshape  sync.Mutex   // sealed generations are dropped or get another index
+	spilling sync.RWMutex // shared while an index is written
+
 	nextID atomic.Uint32
 
 	space       *space
