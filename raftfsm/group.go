@@ -64,7 +64,9 @@ func (g *group) apply(ctx context.Context, out *Applied) (err error) {
 	if g.tx, err = g.m.o.Queue.Begin(ctx); err != nil {
 		return err
 	}
-	g.time = g.m.o.Queue.AppliedTime()
+	if g.time = g.m.o.Queue.AppliedTime(); g.time.IsZero() {
+		g.time = time.Unix(0, 0).UTC() // the tables say never by 0
+	}
 	inQueue, inCache := g.m.o.Queue.AppliedIndex(), g.m.o.ActionCache.AppliedIndex()
 	for i, c := range g.cmds {
 		r := &out.Results[i]
@@ -82,11 +84,15 @@ func (g *group) apply(ctx context.Context, out *Applied) (err error) {
 	return nil
 }
 
+// maxTime, in the year 2116, bounds what a broken clock can do: later times than
+// it still fit.
+const maxTime = 1 << 62
+
 // command applies one command. The time moves on only with what the queue will
 // remember: a node that was restarted must give the next command the same time as
 // one that was not. The action cache gets nothing that it has already.
 func (g *group) command(c *commandpb.Command, r *Result, inCache uint64) error {
-	if g.at = time.Unix(0, c.TimeNanos).UTC(); !g.at.After(g.time) {
+	if g.at = time.Unix(0, min(c.TimeNanos, maxTime)).UTC(); !g.at.After(g.time) {
 		g.at = g.time.Add(1)
 	}
 	r.Time, r.Errors = g.at, make([]error, len(c.Entries))

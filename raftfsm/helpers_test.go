@@ -2,6 +2,7 @@ package raftfsm
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,19 +12,27 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 	"github.com/bgrid-node/bgrid-node/store/queue/queuepb"
 )
 
 // fakeCache is an action cache in memory, with a log on disk that is appended to
-// and synced where path is set.
+// and synced where log is set.
 type fakeCache struct {
 	mu      sync.Mutex
 	index   uint64
-	entries map[string]string
-	fail    error
+	entries map[string]cached
+	applied int   // writes
+	fail    error // instead of applying
+	after   error // after applying: the crash between the stores
 	log     *os.File
+}
+
+type cached struct {
+	result string
+	index  uint64
 }
 
 func (c *fakeCache) Apply(index uint64, ws []queue.ActionCacheWrite) error {
@@ -36,26 +45,29 @@ func (c *fakeCache) Apply(index uint64, ws []queue.ActionCacheWrite) error {
 		return nil
 	}
 	if c.entries == nil {
-		c.entries = map[string]string{}
+		c.entries = map[string]cached{}
 	}
 	for _, w := range ws {
 		key := w.Instance + " " + w.Action.String()
-		if w.Evict {
+		if !w.Evict {
+			c.entries[key] = cached{string(w.Result), w.Index}
+		} else if c.entries[key].index <= w.IfWrittenAtOrBefore {
 			delete(c.entries, key)
-		} else {
-			c.entries[key] = string(w.Result)
 		}
+		c.applied++
 		if c.log != nil {
-			if _, err := fmt.Fprintln(c.log, index, key, string(w.Result)); err != nil {
+			if _, err := fmt.Fprintln(c.log, w.Index, key, string(w.Result)); err != nil {
 				return err
 			}
 		}
 	}
 	c.index = index
 	if c.log != nil {
-		return c.log.Sync()
+		if err := c.log.Sync(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.after
 }
 
 func (c *fakeCache) AppliedIndex() uint64 {
@@ -67,7 +79,7 @@ func (c *fakeCache) AppliedIndex() uint64 {
 func (c *fakeCache) get(key string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.entries[key]
+	return c.entries[key].result
 }
 
 // recorder keeps what an Observer is told.
@@ -145,5 +157,26 @@ func completion(name string, attempt int32, session string) *queuepb.Complete {
 		JobId: "job-" + name, Attempt: attempt, SessionId: session, Cache: true,
 		Response: &queuepb.Complete_ExecuteResponse{ExecuteResponse: []byte("response of " + name)},
 		Result:   &queuepb.Complete_ActionResult{ActionResult: []byte("result of " + name)},
+	}
+}
+
+// actionPut writes a result to the action cache alone.
+func actionPut(name string) *commandpb.Entry {
+	return ActionCachePut(&commandpb.ActionCachePut{
+		Instance: "main", Action: queue.DigestProto(digest.Of(digest.SHA256, []byte(name))),
+		Result: &commandpb.ActionCachePut_ActionResult{ActionResult: []byte("put " + name)},
+	})
+}
+
+// damage changes the queue's file behind its back.
+func damage(t testing.TB, dir, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "queue.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
 	}
 }
