@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/grpc/codes"
@@ -10,7 +12,8 @@ import (
 
 // Capabilities returns what the server says of itself; it is asked once. A server
 // that does not serve the method gets an empty answer, which means: the limits
-// that every server keeps to.
+// that every server keeps to. An instance that the server does not know is
+// ErrInstance.
 func (c *Client) Capabilities(ctx context.Context) (*repb.ServerCapabilities, error) {
 	c.mu.Lock()
 	served := c.served
@@ -25,8 +28,13 @@ func (c *Client) Capabilities(ctx context.Context) (*repb.ServerCapabilities, er
 	switch {
 	case status.Code(err) == codes.Unimplemented:
 		served = &repb.ServerCapabilities{}
+	case status.Code(err) == codes.InvalidArgument, status.Code(err) == codes.NotFound:
+		return nil, fmt.Errorf("%w at %s: %q: %s", ErrInstance, c.server, c.instance, Describe(status.Convert(err)))
 	case err != nil:
 		return nil, c.explain("ask for capabilities", err)
+	}
+	if known := served.GetCacheCapabilities().GetDigestFunctions(); len(known) > 0 && !slices.Contains(known, c.fn.Proto()) {
+		return nil, fmt.Errorf("the server at %s does not take %s digests; it takes %v", c.server, c.fn, known)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

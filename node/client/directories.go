@@ -18,6 +18,7 @@ import (
 const (
 	maxDirectories = 1 << 20   // distinct Directory messages
 	maxDirectory   = 256 << 20 // bytes of one Directory or Tree message
+	maxTree        = 1 << 30   // bytes of all of them
 )
 
 // Directories is a set of Directory messages, each under the digest of its bytes.
@@ -41,6 +42,9 @@ func (c *Client) GetTree(ctx context.Context, root digest.Digest) (Directories, 
 	if err := c.complete(ctx, root, dirs); err != nil {
 		return nil, err
 	}
+	if !isDirectory(root, dirs[root]) {
+		return nil, fmt.Errorf("%w: %s is not a Directory", ErrMalformed, root)
+	}
 	return dirs, nil
 }
 
@@ -50,10 +54,10 @@ func (c *Client) getTree(ctx context.Context, root digest.Digest, dirs Directori
 		return nil
 	}
 	req := &repb.GetTreeRequest{InstanceName: c.instance, RootDigest: root.Proto(), DigestFunction: c.fn.Proto()}
-	b := c.backoff()
+	b, room := c.backoff(), int64(maxTree)
 	for {
-		err := c.getPages(ctx, req, dirs, b)
-		if err == nil || errors.Is(err, ErrMalformed) || !c.answered.Load() {
+		err := c.getPages(ctx, req, dirs, b, &room)
+		if err == nil || errors.Is(err, ErrMalformed) {
 			return err
 		}
 		if err := b.wait(ctx, err); err != nil {
@@ -62,7 +66,7 @@ func (c *Client) getTree(ctx context.Context, root digest.Digest, dirs Directori
 	}
 }
 
-func (c *Client) getPages(ctx context.Context, req *repb.GetTreeRequest, dirs Directories, b *backoff) error {
+func (c *Client) getPages(ctx context.Context, req *repb.GetTreeRequest, dirs Directories, b *backoff, room *int64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.cas.GetTree(ctx, req)
@@ -84,9 +88,10 @@ func (c *Client) getPages(ctx context.Context, req *repb.GetTreeRequest, dirs Di
 				return fmt.Errorf("%w: %w", ErrMalformed, err)
 			}
 			dirs[s.Digest] = dir
+			*room -= max(s.Digest.Size, 1)
 		}
-		if len(dirs) > maxDirectories {
-			return fmt.Errorf("%w: more than %d directories", ErrMalformed, maxDirectories)
+		if *room < 0 || len(dirs) > maxDirectories {
+			return tooLarge(req.RootDigest.GetHash())
 		}
 		if page.NextPageToken != "" {
 			req.PageToken = page.NextPageToken
@@ -101,6 +106,7 @@ func (c *Client) complete(ctx context.Context, root digest.Digest, dirs Director
 	if err != nil {
 		return err
 	}
+	room := maxTree - root.Size
 	level, seen := []digest.Digest{root}, map[digest.Digest]bool{root: true}
 	for len(level) > 0 {
 		if err := c.fetchDirectories(ctx, level, limit, dirs); err != nil {
@@ -119,12 +125,25 @@ func (c *Client) complete(ctx context.Context, root digest.Digest, dirs Director
 				}
 			}
 		}
-		if len(seen) > maxDirectories {
-			return fmt.Errorf("%w: more than %d directories", ErrMalformed, maxDirectories)
+		for _, d := range next {
+			room -= d.Size
+		}
+		if room < 0 || len(seen) > maxDirectories {
+			return tooLarge(root.Hex())
 		}
 		level = next
 	}
 	return nil
+}
+
+func tooLarge(root string) error {
+	return fmt.Errorf("%w: tree %s has more than %d directories or %d bytes of them", ErrMalformed, root, maxDirectories, int64(maxTree))
+}
+
+// isDirectory tells a Directory from other content that decodes as one because
+// all of it is unknown fields.
+func isDirectory(d digest.Digest, dir *repb.Directory) bool {
+	return d.IsEmpty() || len(dir.Files)+len(dir.Directories)+len(dir.Symlinks) > 0 || dir.NodeProperties != nil
 }
 
 // fetchDirectories adds those of ds to dirs that are not there yet.
@@ -143,7 +162,7 @@ func (c *Client) fetchDirectories(ctx context.Context, ds []digest.Digest, limit
 	}
 	take := func(d digest.Digest, data []byte) error {
 		dir := &repb.Directory{}
-		if err := proto.Unmarshal(data, dir); err != nil {
+		if err := proto.Unmarshal(data, dir); err != nil || !isDirectory(d, dir) {
 			return fmt.Errorf("%w: %s is not a Directory", ErrMalformed, d)
 		}
 		dirs[d] = dir

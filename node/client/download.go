@@ -67,7 +67,7 @@ func (c *Client) carryOut(ctx context.Context, pl *plan, dir string, p *Progress
 	}
 	defer root.Close() //nolint:errcheck // nothing is buffered
 	for _, d := range pl.dirs {
-		if err := makeDir(root, d.path); err != nil {
+		if err := makeDir(root, d); err != nil {
 			return stats, err
 		}
 	}
@@ -135,8 +135,8 @@ func (c *Client) fetchLarge(ctx context.Context, root *os.Root, d digest.Digest,
 		}
 		err := placeStream(root, f, func(w io.Writer) error {
 			first, err := root.Open(files[0].path)
-			if err != nil {
-				return err
+			if err != nil { // its own mode may forbid it
+				return c.fetch(ctx, d, w, nil)
 			}
 			defer first.Close() //nolint:errcheck // read only
 			_, err = io.Copy(w, first)

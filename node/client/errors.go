@@ -16,6 +16,8 @@ import (
 var (
 	// ErrUnreachable is wrapped when no server answers at the address.
 	ErrUnreachable = errors.New("no server answers")
+	// ErrInstance is wrapped when the server does not know the Client's instance.
+	ErrInstance = errors.New("no such instance")
 	// ErrNotFound is wrapped when the server lacks a blob or an operation.
 	ErrNotFound = errors.New("not found")
 	// ErrCorrupt is wrapped when the server sent content that is not the digest's.
@@ -29,20 +31,29 @@ var (
 
 // isAway tells whether err may pass when the server comes back or has less to do.
 func isAway(err error) bool {
-	switch status.Code(err) {
+	s, ok := status.FromError(err)
+	if !ok {
+		return false
+	}
+	switch s.Code() {
 	case codes.Unavailable, codes.Aborted:
 		return true
+	case codes.Internal, codes.Unknown:
+		return strings.Contains(s.Message(), "RST_STREAM") // a proxy gave the stream up
 	}
 	return false
 }
 
 // explain wraps err, of doing what, as one line for people: with the server's
 // details, and naming the address when nothing answers there. Context errors
-// stay what they are.
+// stay what they are, and so does what is explained already.
 func (c *Client) explain(what string, err error) error {
+	var explained *remoteError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &explained), errors.Is(err, ErrUnreachable):
+		return err
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: %w", what, err)
 	}

@@ -84,9 +84,6 @@ func (f *follower) follow(ctx context.Context) (*Operation, error) {
 			f.name = ""
 			continue
 		}
-		if !f.c.answered.Load() {
-			return nil, err
-		}
 		if err := b.wait(ctx, err); err != nil {
 			return nil, err
 		}

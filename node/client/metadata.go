@@ -7,7 +7,9 @@ import (
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -40,11 +42,19 @@ func (c *Client) unary(header string) grpc.UnaryClientInterceptor {
 	}
 }
 
-// heard notes how a call ended: anything but silence is an answer.
+// heard notes how a call ended: a server has answered unless the call was given
+// up or no connection came about.
 func (c *Client) heard(err error) {
-	if err == nil || !isAway(err) {
-		c.answered.Store(true)
+	s := status.Convert(err)
+	switch s.Code() {
+	case codes.Canceled, codes.DeadlineExceeded:
+		return
+	case codes.Unavailable:
+		if isTransport(s.Message()) {
+			return
+		}
 	}
+	c.answered.Store(true)
 }
 
 func (c *Client) stream(header string) grpc.StreamClientInterceptor {

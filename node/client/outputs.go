@@ -103,12 +103,12 @@ func (o *outputs) place(name string) (string, error) {
 	if !o.asked[path.Clean(name)] {
 		return "", fmt.Errorf("%w: the result names the output %q, which was not asked for", ErrMalformed, name)
 	}
-	at := path.Join(o.base, name)
+	at := path.Join(".", o.base, name)
 	if at == ".." || strings.HasPrefix(at, "../") || path.IsAbs(at) {
 		return "", fmt.Errorf("%w: the output %q lies outside of the input root", ErrMalformed, name)
 	}
 	if parent := path.Dir(at); parent != "." {
-		o.plan.dirs = append(o.plan.dirs, plannedDir{path: parent})
+		o.plan.dirs = append(o.plan.dirs, plannedDir{path: parent, parent: true})
 	}
 	return at, nil
 }

@@ -16,15 +16,23 @@ import (
 
 // All that is written goes through an os.Root, which follows no link out of it.
 
-func makeDir(root *os.Root, name string) error {
-	if name == "." {
+// makeDir makes a directory, in place of a file or link with its name; only a
+// directory that the caller already had on the way to an output may be a link.
+func makeDir(root *os.Root, d plannedDir) error {
+	if d.path == "." {
 		return nil
 	}
-	err := root.MkdirAll(name, 0o777)
-	if err == nil {
-		return nil
+	if !d.parent {
+		if info, err := root.Lstat(d.path); err == nil && !info.IsDir() {
+			if err := root.Remove(d.path); err != nil {
+				return fmt.Errorf("replace %s: %w", filepath.Join(root.Name(), d.path), plainCause(err))
+			}
+		}
 	}
-	return fmt.Errorf("make directory %s: %w", filepath.Join(root.Name(), name), err)
+	if err := root.MkdirAll(d.path, 0o777); err != nil {
+		return fmt.Errorf("make directory %s: %w", filepath.Join(root.Name(), d.path), plainCause(err))
+	}
+	return nil
 }
 
 // placeAll writes a small file to each of its places.

@@ -32,6 +32,7 @@ type plan struct {
 
 type plannedDir struct {
 	path       string
+	parent     bool // only on the way to an output
 	properties properties
 }
 
@@ -86,7 +87,7 @@ func (p *plan) addTree(at string, root digest.Digest, dirs Directories) error {
 	if err := checkNames(root, dir); err != nil {
 		return err
 	}
-	p.dirs = append(p.dirs, plannedDir{at, propertiesOf(dir.NodeProperties)})
+	p.dirs = append(p.dirs, plannedDir{path: at, properties: propertiesOf(dir.NodeProperties)})
 	for _, f := range dir.Files {
 		d, err := digest.FromProto(root.Function, f.Digest)
 		if err != nil {

@@ -78,9 +78,12 @@ func (r *download) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for r.at < r.digest.Size {
+	for from := r.at; r.at < r.digest.Size; {
 		reply, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
+			if r.at == from { // an orderly end without anything: it will not be better next time
+				return &localError{fmt.Errorf("download %s: %w: it ends at %d bytes", r.digest, ErrCorrupt, r.at)}
+			}
 			return status.Errorf(codes.Unavailable, "the stream ended at %d of %d bytes", r.at, r.digest.Size)
 		}
 		r.c.heard(err)
@@ -132,7 +135,7 @@ func (c *Client) fetchBatch(ctx context.Context, ds []digest.Digest, take func(d
 	})
 	free()
 	switch {
-	case status.Code(err) == codes.Unimplemented:
+	case needsStream(err):
 		return c.fetchEach(ctx, ds, take)
 	case err != nil:
 		return c.explain("download blobs", err)

@@ -20,13 +20,14 @@ const (
 // backoff paces the attempts of one call. The zero value is not ready: see
 // Client.backoff.
 type backoff struct {
+	c        *Client
 	pause    time.Duration
 	deadline time.Time
 	patience time.Duration
 }
 
 func (c *Client) backoff() *backoff {
-	b := &backoff{patience: c.opts.Patience}
+	b := &backoff{c: c, patience: c.opts.Patience}
 	b.progress()
 	return b
 }
@@ -38,8 +39,11 @@ func (b *backoff) progress() {
 }
 
 // wait pauses before the next attempt. It returns err when there should be none:
-// err is final, patience is at its end, or ctx ended.
+// err is final, patience is at its end, ctx ended, or the server never answered.
 func (b *backoff) wait(ctx context.Context, err error) error {
+	if !b.c.answered.Load() {
+		return err
+	}
 	pause := b.pause/2 + rand.N(b.pause/2+1)
 	if asked, ok := retryDelay(err); ok {
 		pause = max(pause, asked)
@@ -75,14 +79,13 @@ func retryDelay(err error) (time.Duration, bool) {
 	return 0, false
 }
 
-// retry repeats call, which must be safe to repeat, while the server is away. A
-// server that never answered is not waited for.
+// retry repeats call, which must be safe to repeat, while the server is away.
 func (c *Client) retry(ctx context.Context, call func(context.Context) error) error {
 	b := c.backoff()
 	for {
 		err := call(ctx)
-		if err == nil || !c.answered.Load() {
-			return err
+		if err == nil {
+			return nil
 		}
 		if err := b.wait(ctx, err); err != nil {
 			return err

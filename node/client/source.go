@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,12 +60,24 @@ func (s Source) read() ([]byte, error) {
 	defer f.Close() //nolint:errcheck // read only
 	data := make([]byte, s.Digest.Size, s.Digest.Size+1)
 	if _, err := io.ReadFull(f, data); err != nil {
-		return nil, fmt.Errorf("read %s: %w", s.Path, ErrChanged)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = ErrChanged
+		}
+		return nil, fmt.Errorf("read %s: %w", s.Path, err)
 	}
 	if digest.Of(s.Digest.Function, data) != s.Digest {
 		return nil, fmt.Errorf("read %s: %w", s.Path, ErrChanged)
 	}
 	return data, nil
+}
+
+// changed tells whether a file no longer has the content that was hashed.
+func (s Source) changed() bool {
+	if s.Data != nil {
+		return false
+	}
+	now, err := FileSource(s.Digest.Function, s.Path)
+	return err != nil || now.Digest != s.Digest
 }
 
 // name is what to call the source in an error.

@@ -132,6 +132,9 @@ func (b *TreeBuilder) addEntry(local, name string, mode os.FileMode, dir *dirNod
 		if err != nil {
 			return err
 		}
+		if !utf8.ValidString(target) {
+			return fmt.Errorf("add %q: its target is not UTF-8, which the Remote Execution API cannot carry", local)
+		}
 		if dir.has(name) && dir.links[name] != target {
 			return fmt.Errorf("add %s: another input has this name", local)
 		}
@@ -182,8 +185,8 @@ func (d *dirNode) has(name string) bool {
 
 // Build hashes the files, as many at a time as there are cores, and folds the
 // directories.
-func (b *TreeBuilder) Build(ctx context.Context) (*Tree, error) {
-	group, ctx := errgroup.WithContext(ctx)
+func (b *TreeBuilder) Build(parent context.Context) (*Tree, error) {
+	group, ctx := errgroup.WithContext(parent)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, f := range b.todo {
 		if ctx.Err() != nil {
@@ -194,7 +197,11 @@ func (b *TreeBuilder) Build(ctx context.Context) (*Tree, error) {
 			return err
 		})
 	}
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	if err == nil {
+		err = parent.Err() // some may not have begun
+	}
+	if err != nil {
 		return nil, err
 	}
 	t := &Tree{Symlinks: b.symlinks}
@@ -203,7 +210,6 @@ func (b *TreeBuilder) Build(ctx context.Context) (*Tree, error) {
 		t.Bytes += f.source.Digest.Size
 		t.Sources = append(t.Sources, f.source)
 	}
-	var err error
 	t.Root, err = t.fold(b.fn, b.root)
 	return t, err
 }
@@ -215,4 +221,15 @@ func ReadDir(ctx context.Context, fn digest.Function, dir string) (*Tree, error)
 		return nil, err
 	}
 	return b.Build(ctx)
+}
+
+func isDir(local string) (bool, error) {
+	info, err := os.Stat(local)
+	switch {
+	case err != nil:
+		return false, err
+	case !info.IsDir() && !info.Mode().IsRegular():
+		return false, fmt.Errorf("read %s: neither a file nor a directory", local)
+	}
+	return info.IsDir(), nil
 }

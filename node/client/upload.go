@@ -120,7 +120,7 @@ func (c *Client) uploadBatch(ctx context.Context, ds []digest.Digest, sources ma
 	b := c.backoff()
 	for {
 		again, err := c.batchUpdate(ctx, ds, sources, p)
-		if status.Code(err) == codes.Unimplemented {
+		if needsStream(err) {
 			return c.writeEach(ctx, ds, sources, p)
 		}
 		if err == nil {
@@ -134,6 +134,19 @@ func (c *Client) uploadBatch(ctx context.Context, ds []digest.Digest, sources ma
 			return c.explain("upload blobs", err)
 		}
 	}
+}
+
+// needsStream tells whether a batch call failed where ByteStream may do: the
+// server has no batch calls, or lower limits for them than it told.
+func needsStream(err error) bool {
+	switch status.Code(err) {
+	case codes.Unimplemented:
+		return true
+	case codes.ResourceExhausted:
+		_, wait := retryDelay(err)
+		return !wait
+	}
+	return false
 }
 
 // batchUpdate makes one BatchUpdateBlobs call. With an error it returns what to

@@ -34,8 +34,10 @@ func (c *Client) write(ctx context.Context, s Source, p *Progress) error {
 		case err == nil:
 			p.moved(s.Digest.Size - w.counted)
 			return nil
-		case errors.Is(err, ErrChanged):
+		case errors.Is(err, errLocal):
 			return fmt.Errorf("upload %s: %w", s.name(), err)
+		case status.Code(err) == codes.InvalidArgument && s.changed():
+			return fmt.Errorf("upload %s: %w", s.name(), ErrChanged)
 		}
 		if w.at > w.reached {
 			w.reached = w.at
@@ -66,21 +68,26 @@ func (w *upload) restart() {
 	w.name, w.at = digest.UploadName(w.c.instance, uuid.NewString(), w.digest), 0
 }
 
-// resume asks how much the server has. A server that cannot say, or has
-// forgotten, gets all of it under a new name.
-func (w *upload) resume(ctx context.Context) error {
+// resume asks how much the server has, and whether that is all. A server that
+// cannot say, or has forgotten, gets all of it under a new name.
+func (w *upload) resume(ctx context.Context) (complete bool, err error) {
 	reply, err := w.c.bytes.QueryWriteStatus(ctx, &bytestream.QueryWriteStatusRequest{ResourceName: w.name})
 	switch {
 	case err != nil && isAway(err):
-		return err
+		return false, err
 	case err != nil || reply.CommittedSize < 0 || reply.CommittedSize > w.size:
 		w.restart()
+	case reply.Complete && reply.CommittedSize == w.size:
+		return true, nil
 	default:
 		w.at = reply.CommittedSize
 	}
 	w.broke = false
-	return nil
+	return false, nil
 }
+
+// errLocal is wrapped by errors of the content, which no other attempt mends.
+var errLocal = errors.New("read")
 
 // attempt streams from w.at to the end. A server may end the stream at any time:
 // with the full size when it has the blob already.
@@ -88,13 +95,13 @@ func (w *upload) attempt(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if w.broke {
-		if err := w.resume(ctx); err != nil {
+		if complete, err := w.resume(ctx); complete || err != nil {
 			return err
 		}
 	}
 	w.broke = true
 	if _, err := w.content.Seek(w.at, io.SeekStart); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errLocal, err)
 	}
 	stream, err := w.c.bytes.Write(ctx)
 	if err != nil {
@@ -122,7 +129,10 @@ func (w *upload) send(stream bytestream.ByteStream_WriteClient) error {
 		// A new buffer each time: grpc-go may still hold the last one.
 		data := make([]byte, min(chunk, w.size-at))
 		if _, err := io.ReadFull(w.content, data); err != nil {
-			return fmt.Errorf("%w: it is shorter now", ErrChanged)
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				err = ErrChanged
+			}
+			return fmt.Errorf("%w: %w", errLocal, err)
 		}
 		last := at+int64(len(data)) == w.size
 		err := stream.Send(&bytestream.WriteRequest{ResourceName: name, WriteOffset: at, FinishWrite: last, Data: data})
