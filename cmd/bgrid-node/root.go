@@ -43,6 +43,10 @@ func newRoot() *cobra.Command {
 func subcommands() []func() *cobra.Command {
 	return []func() *cobra.Command{
 		newServeCmd,
+		newRunCmd,
+		newCasCmd,
+		newOperationCmd,
+		newWhyCmd,
 		newEnvCmd,
 		newVersionCmd,
 		newCompletionCmd,
