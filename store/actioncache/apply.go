@@ -44,6 +44,7 @@ func (s *Store) apply(index uint64, ws []Write) error {
 		return err
 	}
 	a := applying{s: s, index: index, meta: s.meta}
+	a.meta.begun = max(a.meta.begun, index)
 	if err := a.all(ws); err != nil {
 		s.broken = err
 		return err
@@ -80,11 +81,12 @@ type applying struct {
 	size    int   // bytes written in txn, about
 	touched []key // in txn
 	evicted int64
+	order   order
 }
 
 func (a *applying) all(ws []Write) error {
 	a.begin()
-	defer func() { a.txn.Discard() }()
+	defer a.end()
 	for i := range ws {
 		if a.size > splitBytes {
 			if err := a.commit(); err != nil {
@@ -102,6 +104,12 @@ func (a *applying) all(ws []Write) error {
 
 func (a *applying) begin() {
 	a.txn, a.size, a.touched, a.evicted = a.s.db.NewTransaction(true), 0, nil, 0
+	a.order = order{gone: make(map[uint64]struct{})}
+}
+
+func (a *applying) end() {
+	a.order.close()
+	a.txn.Discard()
 }
 
 // commit ends a transaction; what memory knows of its entries is forgotten once
@@ -110,6 +118,7 @@ func (a *applying) commit() error {
 	if err := a.set(metaKey, a.meta.bytes()); err != nil {
 		return err
 	}
+	a.order.close()
 	if err := a.txn.Commit(); err != nil {
 		return err
 	}
@@ -129,9 +138,8 @@ func (a *applying) write(w *Write) error {
 	}
 	k := key{w.Instance, w.Action}
 	at := k.bytes()
-	old, err := recordOf(a.txn, at)
-	exists := err == nil
-	if err != nil && !errors.Is(err, badger.ErrKeyNotFound) {
+	old, exists, err := headerOf(a.txn, at)
+	if err != nil {
 		return err
 	}
 	if w.Evict {
@@ -141,7 +149,7 @@ func (a *applying) write(w *Write) error {
 		return a.remove(k, at, old.seq)
 	}
 	if exists {
-		if err := a.delete(orderKey(old.seq)); err != nil {
+		if err := a.forget(old.seq); err != nil {
 			return err
 		}
 	} else {
@@ -150,50 +158,24 @@ func (a *applying) write(w *Write) error {
 	r := record{index: index, seq: a.meta.next, blob: w.ResultBlob, result: w.Result}
 	a.meta.next++
 	a.touched = append(a.touched, k)
+	a.order.written = append(a.order.written, written{r.seq, at})
 	if err := errors.Join(a.set(at, r.bytes()), a.set(orderKey(r.seq), at)); err != nil {
 		return err
 	}
 	return a.trim()
 }
 
-// trim removes the entries that were written longest ago while there are too
-// many.
-func (a *applying) trim() error {
-	most := uint64(a.s.opt.MaxEntries)
-	for most > 0 && a.meta.entries > most {
-		k, at, seq, err := a.oldest()
-		if err != nil {
-			return err
-		}
-		if err := a.remove(k, at, seq); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// oldest finds the entry with the least order key. What is below meta.oldest
-// is gone, and would only be waded through.
-func (a *applying) oldest() (k key, at []byte, seq uint64, err error) {
-	it := a.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{orderPrefix}})
-	defer it.Close()
-	if it.Seek(orderKey(a.meta.oldest)); !it.Valid() {
-		return k, nil, 0, fmt.Errorf("%w: %d entries, and none in order", ErrInconsistent, a.meta.entries)
-	}
-	if at, err = it.Item().ValueCopy(nil); err != nil {
-		return k, nil, 0, err
-	}
-	seq = orderOf(it.Item().Key())
-	a.meta.oldest = seq
-	k, err = parseKey(at)
-	return k, at, seq, err
-}
-
 func (a *applying) remove(k key, at []byte, seq uint64) error {
 	a.meta.entries--
 	a.evicted++
 	a.touched = append(a.touched, k)
-	return errors.Join(a.delete(at), a.delete(orderKey(seq)))
+	return errors.Join(a.delete(at), a.forget(seq))
+}
+
+// forget removes an order key.
+func (a *applying) forget(seq uint64) error {
+	a.order.gone[seq] = struct{}{}
+	return a.delete(orderKey(seq))
 }
 
 func (a *applying) set(k, v []byte) error {

@@ -30,7 +30,7 @@ func (s *Store) Get(ctx context.Context, instance string, action digest.Digest) 
 	}
 	for !ok {
 		var err error
-		if r, err = s.load(ctx, k); err != nil {
+		if r, err = s.load(ctx, k, era); err != nil {
 			return nil, err
 		}
 		if r, ok = s.results.put(k, r, version); !ok { // written meanwhile
@@ -60,14 +60,9 @@ func (s *Store) incomplete(k key, r *result, era uint64) error {
 
 // load reads an entry from the disk. ErrNotFound when there is none, and when
 // its result is a blob that is gone.
-func (s *Store) load(ctx context.Context, k key) (*result, error) {
-	done, err := s.use()
-	if err != nil {
-		return nil, err
-	}
-	defer done()
+func (s *Store) load(ctx context.Context, k key, era uint64) (*result, error) {
 	var r record
-	err = s.db.View(func(txn *badger.Txn) error {
+	err := s.view(func(txn *badger.Txn) (err error) {
 		r, err = recordOf(txn, k.bytes())
 		return err
 	})
@@ -81,7 +76,7 @@ func (s *Store) load(ctx context.Context, k key) (*result, error) {
 	out := &result{index: r.index}
 	if !r.blob.IsZero() {
 		if r.result, err = s.blobs.Get(ctx, r.blob); errors.Is(err, cas.ErrNotFound) {
-			return nil, s.incomplete(k, out, 0)
+			return nil, s.incomplete(k, out, era)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read action result of %s: %w", k.action, err)
@@ -109,4 +104,21 @@ func recordOf(txn *badger.Txn, at []byte) (r record, err error) {
 		return r, err
 	}
 	return parseRecord(value)
+}
+
+// headerOf reads a record without its result.
+func headerOf(txn *badger.Txn, at []byte) (r record, exists bool, err error) {
+	item, err := txn.Get(at)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return r, false, nil
+	}
+	if err != nil {
+		return r, false, err
+	}
+	err = item.Value(func(v []byte) error {
+		r, err = parseRecord(v)
+		r.result = nil
+		return err
+	})
+	return r, err == nil, err
 }

@@ -44,7 +44,7 @@ func (s *Store) InputRoot(ctx context.Context, root digest.Digest) ([]digest.Dig
 		return w.missing, err
 	}
 	if len(w.missing) == 0 {
-		for i := range w.steps {
+		for i := len(w.steps) - 1; i >= 0; i-- { // the root last: it is forgotten last
 			s.markWhole(nodeKey{w.steps[i].digest, kindDirectory}, era)
 		}
 	}
@@ -176,19 +176,29 @@ func (w *walk) names(at int32, n *node) error {
 
 // look asks the storage for what was noted.
 func (w *walk) look() error {
-	for len(w.ask) > 0 {
-		some := w.ask[:min(len(w.ask), batchFiles)]
-		w.ask = w.ask[len(some):]
-		missing, err := w.s.blobs.FindMissing(w.ctx, some)
-		if err != nil {
-			return fmt.Errorf("look for inputs: %w", err)
-		}
-		for _, d := range missing {
-			w.lack(d)
-		}
+	missing, err := w.s.findMissing(w.ctx, w.ask)
+	w.ask = w.ask[:0]
+	if err != nil {
+		return fmt.Errorf("look for inputs: %w", err)
 	}
-	w.ask = nil
+	for _, d := range missing {
+		w.lack(d)
+	}
 	return nil
+}
+
+// findMissing asks in portions: the storage answers each in one breath.
+func (s *Store) findMissing(ctx context.Context, ds []digest.Digest) (missing []digest.Digest, err error) {
+	for len(ds) > 0 && len(missing) < maxMissing {
+		some := ds[:min(len(ds), batchFiles)]
+		ds = ds[len(some):]
+		more, err := s.blobs.FindMissing(ctx, some)
+		if err != nil {
+			return nil, err
+		}
+		missing = append(missing, more...)
+	}
+	return missing, nil
 }
 
 func (w *walk) lack(d digest.Digest) {

@@ -106,21 +106,24 @@ type meta struct {
 	next    uint64 // sequence of the next put
 	oldest  uint64 // no order key is below
 	entries uint64
+	begun   uint64 // index of the last Apply of which anything was written
 }
+
+const metaLen = 1 + 5*8
 
 func (m meta) bytes() []byte {
 	b := []byte{formatVersion}
-	for _, v := range [...]uint64{m.applied, m.next, m.oldest, m.entries} {
+	for _, v := range [...]uint64{m.applied, m.next, m.oldest, m.entries, m.begun} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
 	return b
 }
 
 func parseMeta(b []byte) (m meta, err error) {
-	if len(b) != 33 || b[0] != formatVersion {
+	if len(b) != metaLen || b[0] != formatVersion {
 		return m, fmt.Errorf("%w: its format is not version %d", ErrInconsistent, formatVersion)
 	}
-	for i, v := range [...]*uint64{&m.applied, &m.next, &m.oldest, &m.entries} {
+	for i, v := range [...]*uint64{&m.applied, &m.next, &m.oldest, &m.entries, &m.begun} {
 		*v = binary.BigEndian.Uint64(b[1+8*i:])
 	}
 	return m, nil

@@ -72,7 +72,7 @@ func (s *Store) whole(ctx context.Context, r *result, era uint64) (bool, error) 
 		return false, nil
 	}
 	if len(r.blobs) > 0 {
-		missing, err := s.blobs.FindMissing(ctx, r.blobs)
+		missing, err := s.findMissing(ctx, r.blobs)
 		if err != nil || len(missing) > 0 {
 			return false, err
 		}

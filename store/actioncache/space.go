@@ -19,7 +19,7 @@ const guard = 4 * 2 * memTable
 // space tells whether the disk has room. It asks the system at most ten times a
 // second.
 type space struct {
-	dir string
+	free func() (int64, error) // bytes on the disk
 
 	mu    sync.Mutex
 	asked time.Time
@@ -31,15 +31,23 @@ func (s *space) admit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if since := now.Sub(s.asked); since >= 0 && since < 100*time.Millisecond {
-		return s.err
+	if since := now.Sub(s.asked); s.err == nil && since >= 0 && since < 100*time.Millisecond {
+		return nil
 	}
 	s.asked, s.err = now, nil
-	var st unix.Statfs_t
-	if unix.Statfs(s.dir, &st) == nil && int64(st.Bavail)*st.Bsize < guard {
-		s.err = &cas.FullError{Reason: "the disk is full, action results included", RetryAfter: time.Minute}
+	if free, err := s.free(); err == nil && free < guard {
+		s.err = &cas.FullError{Reason: "the disk is full, there is no room for action results", RetryAfter: time.Minute}
 	}
 	return s.err
+}
+
+// freeIn returns a function that asks how much the disk of a directory has left.
+func freeIn(dir string) func() (int64, error) {
+	return func() (int64, error) {
+		var st unix.Statfs_t
+		err := unix.Statfs(dir, &st)
+		return int64(st.Bavail) * st.Bsize, err
+	}
 }
 
 // diskUse returns the bytes that a directory takes on the disk. Badger's files

@@ -49,7 +49,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	started := time.Now()
 	s := &Store{
-		opt: o, logger: o.Logger, blobs: o.Blobs, logs: logSync{dir: o.Dir}, space: space{dir: o.Dir},
+		opt: o, logger: o.Logger, blobs: o.Blobs, logs: logSync{dir: o.Dir}, space: space{free: freeIn(o.Dir)},
 		results:  newMemo[key, *result](o.MemoBytes / 3),
 		nodes:    newMemo[nodeKey, *node](o.MemoBytes / 3),
 		marks:    newMemo[nodeKey, *mark](o.MemoBytes / 3),

@@ -14,7 +14,7 @@ import (
 )
 
 // maxTreeBytes bounds a Tree: it is read as a whole.
-const maxTreeBytes = 64 << 20
+const maxTreeBytes = 32 << 20
 
 // Fields of Tree.
 const (
@@ -138,7 +138,7 @@ func (s *Store) treeWhole(ctx context.Context, d digest.Digest, era uint64) (boo
 		}
 		s.nodes.put(k, n, version)
 	}
-	missing, err := s.blobs.FindMissing(ctx, append(ask, n.files...))
+	missing, err := s.findMissing(ctx, append(ask, n.files...))
 	if err != nil || len(missing) > 0 {
 		return false, err
 	}
