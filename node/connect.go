@@ -9,11 +9,12 @@ import (
 // clients are the build tools that ClientLines knows.
 var clients = [...]struct {
 	name  string
+	where string // the lines go
 	lines func(server, instance string) string
 }{
-	{"bazel", bazelLines},
-	{"recc", reccLines},
-	{"buildstream", buildStreamLines},
+	{"bazel", ".bazelrc", bazelLines},
+	{"recc", "the environment", reccLines},
+	{"buildstream", "~/.config/buildstream.conf", buildStreamLines},
 }
 
 // Clients returns the names that ClientLines takes.

@@ -5,11 +5,16 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/bgrid-node/bgrid-node/node/admin"
+	"github.com/bgrid-node/bgrid-node/node/sched"
+	"github.com/bgrid-node/bgrid-node/raftfsm"
 )
 
 // Options is what New needs beside the configuration.
@@ -34,27 +39,47 @@ type Node struct {
 	logger  *slog.Logger
 	closers closers
 
-	dir    *dataDir
-	grpc   net.Listener
-	http   net.Listener // nil: off
-	server *grpc.Server
-	health *health.Server
+	dir       *dataDir
+	stores    stores
+	proposer  *raftfsm.Local
+	scheduler *sched.Scheduler
+	workers   workers
+
+	grpc    net.Listener
+	http    net.Listener // nil: off
+	server  *grpc.Server
+	health  *health.Server
+	pages   *http.Server
+	metrics *admin.Metrics
+
+	dangling chan dangling
+	draining atomic.Bool
+	closing  context.Context // ends when waiting streams are to end
+	endWaits context.CancelFunc
 }
 
 // New opens everything that the configuration names, and answers gRPC and HTTP
 // only once Run is called. Its errors are one line for people.
+//
+// The order is that of the layers, from the disk up; what is wrong with the
+// configuration or the machine is found before any store is opened.
 func New(ctx context.Context, cfg Config, o Options) (n *Node, err error) {
 	if err := errors.Join(cfg.Validate(), o.Validate()); err != nil {
 		return nil, err
 	}
-	n = &Node{config: cfg, options: o, logger: o.Logger, closers: closers{logger: o.Logger}}
+	n = &Node{config: cfg, options: o, logger: o.Logger, closers: closers{logger: o.Logger}, metrics: admin.NewMetrics(),
+		dangling: make(chan dangling, maxDangling)}
+	n.closing, n.endWaits = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
+			n.endWaits()
 			err = errors.Join(err, n.closers.close())
 		}
 	}()
 	for _, start := range []func(context.Context) error{
-		n.openDir, n.bind, n.openServer,
+		n.openDir, n.bind,
+		n.openStores, n.openScheduler,
+		n.openServer, n.openPages, n.openWorkers,
 	} {
 		if err := start(ctx); err != nil {
 			return nil, err
@@ -68,31 +93,35 @@ func (n *Node) openDir(context.Context) (err error) {
 		return err
 	}
 	n.closers.add("data directory", n.dir.close)
+	if n.dir.crashed {
+		n.logger.Warn("the last process did not end cleanly; nothing that it acknowledged is lost", keyDir, n.config.DataDir, "times", n.dir.unclean)
+	}
 	return nil
 }
 
+// bind takes the addresses early: a port in use is found before the stores are
+// opened.
 func (n *Node) bind(ctx context.Context) (err error) {
 	if n.grpc, err = listen(ctx, "listen", n.config.Listen); err != nil {
 		return err
 	}
-	n.closers.add("gRPC listener", n.grpc.Close)
+	n.closers.add("gRPC listener", ignoreClosed(n.grpc.Close))
+	if n.config.HTTPListen == Off {
+		return nil
+	}
+	if n.http, err = listen(ctx, "http-listen", n.config.HTTPListen); err != nil {
+		return err
+	}
+	n.closers.add("HTTP listener", ignoreClosed(n.http.Close))
 	return nil
 }
 
-func (n *Node) openServer(context.Context) error {
-	n.server = grpc.NewServer()
-	n.health = health.NewServer()
-	healthpb.RegisterHealthServer(n.server, n.health)
-	return nil
-}
-
-// Welcome returns the lines to paste that connect each client.
-func (n *Node) Welcome() string { return "" }
-
-// Run serves until ctx ends.
-func (n *Node) Run(ctx context.Context) error {
-	go func() { _ = n.server.Serve(n.grpc) }()
-	<-ctx.Done()
-	n.server.Stop()
-	return nil
+// ignoreClosed is for listeners, which their servers close first.
+func ignoreClosed(do func() error) func() error {
+	return func() error {
+		if err := do(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
 }

@@ -2,7 +2,6 @@ package node
 
 import "github.com/bgrid-node/bgrid-node/runners/shim"
 
-// MaybeShim does nothing, unless this process was started to start, watch and
-// kill the commands of a local worker: then it does that and never returns. Call
-// it first of all in main.
+// MaybeShim turns this process into the shim of an action when it was started as
+// one, and then never returns. Every main calls it first.
 func MaybeShim() { shim.MaybeRun() }

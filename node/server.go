@@ -1,0 +1,34 @@
+package node
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/bgrid-node/bgrid-node/node/reapi"
+)
+
+// openServer registers every service of the one gRPC endpoint.
+func (n *Node) openServer(context.Context) error {
+	n.server = grpc.NewServer(append(reapi.ServerOptions(), n.metrics.Interceptors()...)...)
+	err := reapi.Register(n.server, reapi.Options{
+		Instance: n.config.Instance, EmptyInstance: n.config.EmptyInstance,
+		CAS: n.stores.cas, Results: n.stores.results, Scheduler: n.scheduler, Proposer: n.proposer,
+		MatchedKeys: n.config.MatchedKeys(), CarriedKeys: n.config.CarryProperty,
+		MaxTimeout: n.config.MaxExecutionTimeout,
+		Closing:    n.closing, Logger: n.logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.health = health.NewServer()
+	healthpb.RegisterHealthServer(n.server, n.health)
+	reflection.Register(n.server)
+	for name := range n.server.GetServiceInfo() {
+		n.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+	}
+	return nil
+}
