@@ -1,11 +1,13 @@
 package runners
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,8 +27,8 @@ const (
 // No action can corrupt it. It never gets a link to a cached file, only a copy or
 // a reflink. And since an action on the host may run as this process's user, or
 // as root, and so could open the cache's files by their paths, each is checked at
-// each use to be what was written: any change of a file leaves a later change
-// time (ctime), which no system call can set.
+// each use to be what was published: any change of a file leaves a later change
+// time (ctime), which no system call can set. See publish.
 type fileCache struct {
 	memory *lru[digest.Digest, []byte]
 	disk   *lru[digest.Digest, cachedFile]
@@ -35,6 +37,11 @@ type fileCache struct {
 	seen   doorkeeper
 	copier copier
 	log    *slog.Logger
+
+	publishing sync.WaitGroup
+	turn       chan struct{} // one file is published at a time
+	closing    context.Context
+	close      context.CancelFunc
 }
 
 // cachedFile is what a file's inode looked like when it was complete.
@@ -53,13 +60,19 @@ func newFileCache(dir string, maxBytes int64, eager bool, log *slog.Logger) (*fi
 	if err != nil {
 		return nil, fmt.Errorf("open file cache: %w", err)
 	}
-	c := &fileCache{dirfd: fd, eager: eager, copier: probeCopier(fd), log: log}
+	c := &fileCache{dirfd: fd, eager: eager, copier: probeCopier(fd), log: log, turn: make(chan struct{}, 1)}
+	c.closing, c.close = context.WithCancel(context.Background())
 	c.memory = newLRU[digest.Digest, []byte](min(memoryBytes, max(maxBytes, 0)), nil)
 	c.disk = newLRU(maxBytes, func(d digest.Digest, _ cachedFile) { c.unlink(d) })
 	return c, nil
 }
 
-func (c *fileCache) close() { unix.Close(c.dirfd) }
+// end waits for what is being published.
+func (c *fileCache) end() {
+	c.close()
+	c.publishing.Wait()
+	unix.Close(c.dirfd)
+}
 
 func (c *fileCache) unlink(d digest.Digest) {
 	if err := unix.Unlinkat(c.dirfd, d.Hex(), 0); err != nil && err != unix.ENOENT {
@@ -138,19 +151,69 @@ func (c *fileCache) add(d digest.Digest, fill func(fd int) error) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
 	if err := fill(fd); err != nil {
+		unix.Close(fd)
 		c.unlink(d)
 		return err
 	}
-	entry, err := inode(fd)
-	if err == nil && entry.size != d.Size {
-		err = fmt.Errorf("cached file %s has %d bytes", d, entry.size)
+	c.publishing.Go(func() {
+		defer unix.Close(fd)
+		if err := c.publish(d, fd); err != nil {
+			c.unlink(d)
+			if c.closing.Err() == nil {
+				c.log.Warn("keep input file", "digest", d.String(), "error", err)
+			}
+		}
+	})
+	return nil
+}
+
+// publish makes a complete file one that is used. What its inode looks like is
+// noted before its content is checked: a change before that moment is found by
+// the check, a later one by its change time, once that is sure to differ.
+func (c *fileCache) publish(d digest.Digest, fd int) error {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-c.closing.Done():
+		return c.closing.Err()
 	}
-	if err != nil || !c.disk.add(d, entry, d.Size) {
-		c.unlink(d)
+	entry, err := settledInode(fd)
+	if err != nil {
+		return err
 	}
-	return err
+	have, err := hashFile(c.closing, d.Function, fd)
+	if err != nil {
+		return err
+	}
+	if have != d {
+		return errors.New("it was changed while it was written")
+	}
+	if !c.disk.add(d, entry, d.Size) {
+		return errors.New("it is too large, or there already")
+	}
+	return nil
+}
+
+// settledInode returns what the inode looks like when the clock that change times
+// are taken from, which ticks every few milliseconds, has gone on since.
+func settledInode(fd int) (cachedFile, error) {
+	const most = 100
+	for range most {
+		entry, err := inode(fd)
+		if err != nil {
+			return entry, err
+		}
+		var now unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
+			return entry, fmt.Errorf("read clock: %w", err)
+		}
+		if now.Nano() > entry.ctime.Nano() {
+			return entry, nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return cachedFile{}, errors.New("its change time is in the future")
 }
 
 // makeRoom gives up half of what is on disk, for a disk that is full.

@@ -18,9 +18,10 @@ const (
 	modeDir  = 0o755
 )
 
-// createFile makes a file that must not be there yet.
+// createFile makes a file that must not be there yet. Whatever its mode, it can be
+// read through the descriptor, too.
 func createFile(dirfd int, rel string, mode uint32) (int, error) {
-	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	const flags = unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	for {
 		fd, err := unix.Openat(dirfd, rel, flags, mode)
 		if err != unix.EINTR {

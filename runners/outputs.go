@@ -87,22 +87,31 @@ func (c *collector) parent(dir string) (fd int, ok bool, err error) {
 	return -1, false, err
 }
 
+// find looks at an output in its directory; ok is false when it is not there.
+func (c *collector) find(path string) (parent int, name string, st unix.Stat_t, ok bool, err error) {
+	dir, name := splitPath(path)
+	parent, ok, err = c.parent(dir)
+	if !ok {
+		return parent, name, st, false, err
+	}
+	err = unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
+		return parent, name, st, false, nil
+	}
+	return parent, name, st, true, pathError("stat", path, err)
+}
+
 func (c *collector) output(ctx context.Context, o output) error {
 	if o.path == "" {
 		return c.directory(ctx, o, c.rootfd, ".")
 	}
-	dir, name := splitPath(o.path)
-	parent, ok, err := c.parent(dir)
-	if !ok {
+	parent, name, st, ok, err := c.find(o.path)
+	if errors.Is(err, unix.EACCES) {
+		c.unlock(o.path)
+		parent, name, st, ok, err = c.find(o.path)
+	}
+	if !ok || err != nil {
 		return err
-	}
-	var st unix.Stat_t
-	err = unix.Fstatat(parent, name, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-		return nil
-	}
-	if err != nil {
-		return pathError("stat", o.path, err)
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
@@ -120,6 +129,32 @@ func (c *collector) output(ctx context.Context, o output) error {
 	}
 	c.note("output %q is left out: it is a %s, neither a file nor a directory nor a symlink", short(o.asGiven), specialName(st.Mode))
 	return nil
+}
+
+// unlock gives the owner of the directories above path the rights back that the
+// action, or node properties, took from him.
+func (c *collector) unlock(path string) {
+	dir, _ := splitPath(path)
+	at := c.rootfd
+	for dir != "" {
+		var name string
+		name, dir = firstComponent(dir)
+		next, err := openDir(at, name)
+		var st unix.Stat_t
+		if err == nil && unix.Fstat(next, &st) == nil && st.Mode&0o700 != 0o700 {
+			_ = unix.Fchmodat(at, name, st.Mode&0o7777|0o700, 0) // whoever looks next sees whether it helped
+		}
+		if at != c.rootfd {
+			unix.Close(at)
+		}
+		if err != nil {
+			return
+		}
+		at = next
+	}
+	if at != c.rootfd {
+		unix.Close(at)
+	}
 }
 
 func (c *collector) file(ctx context.Context, o output, parent int, name string, st *unix.Stat_t) error {

@@ -74,7 +74,7 @@ func (s *stager) directory(ctx context.Context, dir *directory) error {
 			return Invalid("the input root has a path longer than %d bytes: %q", maxPath, short(string(s.path)))
 		}
 		s.path = append(s.path, sub.name...)
-		if err := mkdir(s.dirfd, string(s.path)); err != nil {
+		if err := s.w.makeDir(s.dirfd, string(s.path)); err != nil {
 			return err
 		}
 		s.path = append(s.path, '/')
@@ -92,6 +92,15 @@ func mkdir(dirfd int, rel string) error {
 			return pathError("make directory", rel, err)
 		}
 	}
+}
+
+// makeDir makes a directory of an input root with the mode that it shall have.
+func (w *Worker) makeDir(dirfd int, rel string) error {
+	err := mkdir(dirfd, rel)
+	if err == nil && w.umask&modeDir != 0 {
+		err = pathError("set mode of", rel, unix.Fchmodat(dirfd, rel, modeDir, 0))
+	}
+	return err
 }
 
 // file lays out a file whose content is at hand, or puts it on the list.
@@ -249,7 +258,7 @@ func (s *stager) mkdirAll(path string, made map[string]bool) error {
 		if made[prefix] {
 			continue
 		}
-		if err := mkdir(s.dirfd, prefix); err != nil {
+		if err := s.w.makeDir(s.dirfd, prefix); err != nil {
 			return err
 		}
 		made[prefix] = true
@@ -267,18 +276,28 @@ func (s *stager) mkdirAllBeneath(path string) error {
 		end += len(name)
 		parent, err := openBeneath(s.dirfd, trimSlash(path[:start]), unix.O_PATH|unix.O_DIRECTORY)
 		if err == nil {
-			err = mkdir(parent, name)
+			err = s.w.makeDir(parent, name)
 			unix.Close(parent)
 		}
-		switch {
-		case err == nil || errors.Is(err, unix.EEXIST):
-		case errors.Is(err, errEscape) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP):
-			return Unfit("%q leads out of the input root, or to no directory, through a symlink: an output or the working directory cannot be there", short(path))
-		default:
-			return err
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return ledAstray(path, err)
 		}
 	}
+	// The last one may be a symlink, too, and to anywhere.
+	fd, err := openBeneath(s.dirfd, path, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return ledAstray(path, err)
+	}
+	unix.Close(fd)
 	return nil
+}
+
+// ledAstray tells the client what it can mend.
+func ledAstray(path string, err error) error {
+	if errors.Is(err, errEscape) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ELOOP) {
+		return Unfit("%q leads out of the input root, or to no directory, through a symlink: an output or the working directory cannot be there", short(path))
+	}
+	return err
 }
 
 func trimSlash(p string) string {

@@ -129,23 +129,13 @@ func (s *stager) keep(d digest.Digest, fill func(fd int) error) {
 
 // fetchLarge streams one file to all its places.
 func (s *stager) fetchLarge(ctx context.Context, d digest.Digest, places []pendingFile) error {
-	if s.w.files.wants(d) {
-		var lost error
-		s.keep(d, func(fd int) error {
-			lost = s.stream(ctx, fd, d)
-			return lost
-		})
-		if _, missing := errors.AsType[*MissingError](lost); missing {
-			return lost
-		}
-	}
 	for i, f := range places {
-		ok, err := s.fromCache(f.node, f.path)
-		if err == nil && !ok && i > 0 {
+		ok, err := false, error(nil)
+		if i > 0 {
 			ok, err = s.copyPlace(places[0], f)
 		}
 		if err == nil && !ok {
-			err = s.streamTo(ctx, f)
+			err = s.streamTo(ctx, f, i == 0 && s.w.files.wants(d))
 		}
 		if err != nil {
 			return err
@@ -154,14 +144,25 @@ func (s *stager) fetchLarge(ctx context.Context, d digest.Digest, places []pendi
 	return nil
 }
 
-func (s *stager) streamTo(ctx context.Context, f pendingFile) error {
+// streamTo streams a file to its place, and puts a copy into the cache when keep
+// is set.
+func (s *stager) streamTo(ctx context.Context, f pendingFile, keep bool) error {
 	fd, err := s.w.createInput(s.dirfd, f.path, f.node)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := s.stream(ctx, fd, f.node.digest); err != nil {
+	d := f.node.digest
+	if err := s.stream(ctx, fd, d); err != nil {
 		return err
+	}
+	if keep {
+		s.keep(d, func(to int) error {
+			if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
+				return err
+			}
+			return s.w.files.copier.copy(to, fd, d.Size)
+		})
 	}
 	return setProps(fd, f.node.props)
 }

@@ -128,7 +128,7 @@ func (w *Worker) Close() error {
 		}
 		break
 	}
-	w.files.close()
+	w.files.end()
 	return w.work.close()
 }
 

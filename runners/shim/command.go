@@ -54,17 +54,32 @@ func start(r Request) (*command, Stage, error) {
 }
 
 // openOutput never follows a link and never waits: an action that got hold of the
-// place where the next one's output goes must not divert it.
+// place where the next one's output goes must not divert or stop it.
 func openOutput(path string, null int) (int, error) {
 	if path == "" {
 		return null, nil
 	}
-	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	const flags = unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC | unix.O_APPEND | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
 	for {
 		fd, err := unix.Open(path, flags, 0o644)
-		if err != unix.EINTR {
-			return fd, err
+		if err == unix.EINTR {
+			continue
 		}
+		if err != nil {
+			return -1, err
+		}
+		var st unix.Stat_t
+		if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+			err = unix.EINVAL
+		}
+		if err == nil { // the command shall not see O_NONBLOCK
+			_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, unix.O_APPEND)
+		}
+		if err != nil {
+			unix.Close(fd)
+			return -1, err
+		}
+		return fd, nil
 	}
 }
 

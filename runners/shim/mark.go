@@ -15,14 +15,18 @@ import (
 // A shim that is itself killed with SIGKILL cannot clean up: the command dies
 // with it (PR_SET_PDEATHSIG), but what the command started goes on, as orphans
 // that nothing tells apart from other processes. So every shim carries a mark
-// that all its descendants inherit and cannot raise again, that shows in
-// /proc/PID/limits, and that nothing else cares for: the hard limit of bytes in
-// POSIX message queues, lowered from the kernel's 819200 by a number that stands
-// for the owner's directory. Whoever has lost a shim kills what carries its mark.
+// that all its descendants inherit, that shows in /proc/PID/limits, and that
+// nothing else cares for: the limits of bytes in POSIX message queues. The hard
+// one, which cannot be raised again, is lowered from the kernel's 819200 by a
+// number that stands for the owner and the shim, the soft one to a second number
+// that stands for the owner, so that two owners on one machine hardly ever share
+// a mark. Whoever has lost a shim kills what carries its mark.
 
 const (
 	markCeiling = 819200 // the kernel's default of RLIMIT_MSGQUEUE
-	markOwners  = 400
+	markBlocks  = 400
+	softFloor   = 200_000 // room for queues of the default size
+	softValues  = 200_000 // and below every hard limit
 	// MaxShims bounds the shims that one owner may have at a time.
 	MaxShims = 1 << 10
 )
@@ -34,37 +38,40 @@ type Mark uint64
 func MarkFor(dir string) Mark {
 	h := fnv.New64a()
 	h.Write([]byte(dir))
-	return Mark(MaxShims * (1 + h.Sum64()%markOwners))
+	return Mark(max(1, h.Sum64()))
 }
 
-// limit is what the mark's shim with this number, below MaxShims, lowers the
-// limit to.
-func (m Mark) limit(number int) uint64 { return markCeiling - uint64(m) - uint64(number) }
+// limits is what the mark's shim with this number, below MaxShims, lowers its
+// limits to.
+func (m Mark) limits(number int) unix.Rlimit {
+	return unix.Rlimit{
+		Cur: softFloor + uint64(m)/markBlocks%softValues,
+		Max: markCeiling - MaxShims*(1+uint64(m)%markBlocks) - uint64(number),
+	}
+}
 
-// setLimit gives the mark to this process and all that it will start. Where the
+// setLimits gives the mark to this process and all that it will start. Where the
 // limit is lower already there is no mark, and nothing to be found by it.
-func setLimit(limit uint64) {
+func setLimits(l unix.Rlimit) {
 	var now unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_MSGQUEUE, &now); err != nil || now.Max < limit {
+	if err := unix.Getrlimit(unix.RLIMIT_MSGQUEUE, &now); err != nil || now.Max < l.Max {
 		return
 	}
-	_ = unix.Setrlimit(unix.RLIMIT_MSGQUEUE, &unix.Rlimit{Cur: limit, Max: limit})
+	_ = unix.Setrlimit(unix.RLIMIT_MSGQUEUE, &l)
 }
 
 // KillAll kills every process that any shim of the mark's owner started, and the
 // shims, and returns how many. It is for the time before the first Start.
-func (m Mark) KillAll() (int, error) {
-	return killMarked(m.limit(MaxShims-1), m.limit(0))
-}
+func (m Mark) KillAll() (int, error) { return killMarked(m.limits(MaxShims-1), m.limits(0)) }
 
 // KillOne kills what the shim with this number, which is dead, left behind.
 func (m Mark) KillOne(number int) (int, error) {
-	return killMarked(m.limit(number), m.limit(number))
+	return killMarked(m.limits(number), m.limits(number))
 }
 
-// killMarked kills the processes whose limit is between the two until none is
+// killMarked kills the processes whose limits are between the two until none is
 // left that it can kill.
-func killMarked(least, most uint64) (killed int, err error) {
+func killMarked(least, most unix.Rlimit) (killed int, err error) {
 	const rounds = 100 // against processes that fork faster than they are found
 	for range rounds {
 		pids, err := marked(least, most)
@@ -86,8 +93,8 @@ func killMarked(least, most uint64) (killed int, err error) {
 	return killed, errors.New("find processes of a lost shim: they do not end")
 }
 
-// marked lists the live processes with such a limit, this one excepted.
-func marked(least, most uint64) ([]int, error) {
+// marked lists the live processes with such limits, this one excepted.
+func marked(least, most unix.Rlimit) ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -99,15 +106,15 @@ func marked(least, most uint64) ([]int, error) {
 			continue
 		}
 		b, err := os.ReadFile("/proc/" + e.Name() + "/limits")
-		if err == nil && limitIn(b, least, most) && !isZombie(e.Name()) {
+		if err == nil && limitsIn(b, least, most) && !isZombie(e.Name()) {
 			pids = append(pids, pid)
 		}
 	}
 	return pids, nil
 }
 
-// limitIn looks at the hard limit in the line "Max msgqueue size SOFT HARD bytes".
-func limitIn(limits []byte, least, most uint64) bool {
+// limitsIn looks at the line "Max msgqueue size SOFT HARD bytes".
+func limitsIn(limits []byte, least, most unix.Rlimit) bool {
 	_, after, ok := bytes.Cut(limits, []byte("Max msgqueue size"))
 	if !ok {
 		return false
@@ -117,8 +124,12 @@ func limitIn(limits []byte, least, most uint64) bool {
 	if len(fields) < 2 {
 		return false
 	}
-	v, err := strconv.ParseUint(string(fields[1]), 10, 64)
-	return err == nil && least <= v && v <= most
+	soft, err := strconv.ParseUint(string(fields[0]), 10, 64)
+	if err != nil || soft < least.Cur || soft > most.Cur {
+		return false
+	}
+	hard, err := strconv.ParseUint(string(fields[1]), 10, 64)
+	return err == nil && least.Max <= hard && hard <= most.Max
 }
 
 func isZombie(pid string) bool {

@@ -15,8 +15,8 @@ const oomScoreAdj = 500
 
 // prepare makes this process what every action inherits from: a clean slate,
 // whatever the node itself inherited from its shell, service manager or
-// container.
-func (s *server) prepare(args []string) error {
+// container. The limits are the mark, empty where there is none.
+func (s *server) prepare(softLimit, hardLimit string) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a child subreaper: %w", err)
 	}
@@ -36,8 +36,10 @@ func (s *server) prepare(args []string) error {
 	}
 	unix.Umask(0o022)
 	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
-	if limit, err := strconv.ParseUint(args[0], 10, 64); err == nil && limit != 0 {
-		setLimit(limit)
+	soft, softErr := strconv.ParseUint(softLimit, 10, 64)
+	hard, hardErr := strconv.ParseUint(hardLimit, 10, 64)
+	if softErr == nil && hardErr == nil {
+		setLimits(unix.Rlimit{Cur: soft, Max: hard})
 	}
 	raiseOOMScore()
 	return resetSignals()

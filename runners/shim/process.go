@@ -48,13 +48,14 @@ func Start(mark Mark, number int) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open connection to shim: %w", err)
 	}
-	var limit uint64
+	args := []string{argv0, "", ""}
 	if mark != 0 {
-		limit = mark.limit(number)
+		l := mark.limits(number)
+		args = []string{argv0, strconv.FormatUint(l.Cur, 10), strconv.FormatUint(l.Max, 10)}
 	}
 	// A session of its own: the terminal's signals, and those sent to the node's
 	// process group, must not reach it before it has cleaned up.
-	proc, err := os.StartProcess("/proc/self/exe", []string{argv0, strconv.FormatUint(limit, 10)}, &os.ProcAttr{
+	proc, err := os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
 		Env:   []string{"GOMAXPROCS=1", "GOGC=50", "GOTRACEBACK=none"},
 		Files: []*os.File{nil, nil, os.Stderr, theirs},
 		Sys:   &syscall.SysProcAttr{Setsid: true},

@@ -33,12 +33,12 @@ const (
 // never returns. Otherwise it returns at once. Every binary that starts shims
 // calls it first thing in main (tests: in TestMain).
 func MaybeRun() {
-	if len(os.Args) < 2 || os.Args[0] != argv0 {
+	if len(os.Args) != 3 || os.Args[0] != argv0 {
 		return
 	}
 	runtime.LockOSThread()
 	s := server{conn: connFD}
-	if err := s.prepare(os.Args[1:]); err != nil {
+	if err := s.prepare(os.Args[1], os.Args[2]); err != nil {
 		os.Stderr.WriteString(argv0 + ": " + err.Error() + "\n")
 		os.Exit(1)
 	}

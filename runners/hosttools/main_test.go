@@ -1,0 +1,44 @@
+package hosttools
+
+import (
+	"os"
+	"testing"
+
+	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/runnertest"
+	"github.com/bgrid-node/bgrid-node/runners/shim"
+)
+
+func TestMain(m *testing.M) {
+	shim.MaybeRun()
+	if len(os.Args) > 1 && os.Args[1] == lifeArg {
+		life(os.Args[2:])
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func newRunner(t testing.TB, dir string) *Runner {
+	t.Helper()
+	r, err := New(Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+func TestConformance(t *testing.T) {
+	runnertest.RunAll(t, func(t *testing.T) runners.Runner { return newRunner(t, t.TempDir()) })
+}
+
+func TestConformanceAsOrdinaryUser(t *testing.T) {
+	if runnertest.AsOrdinaryUser(t) {
+		return
+	}
+	TestConformance(t)
+}
