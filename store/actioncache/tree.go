@@ -26,27 +26,17 @@ const (
 // that it contains each that they name.
 func parseTree(fn digest.Function, data []byte) (*node, error) {
 	t := treeParser{fn: fn, named: make(map[digest.Digest]struct{}), has: make(map[digest.Digest]struct{}), files: make(map[digest.Digest]struct{})}
-	for len(data) > 0 {
-		num, typ, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return nil, fmt.Errorf("not a Tree: %w", protowire.ParseError(n))
+	err := fields(data, func(num protowire.Number, value []byte) error {
+		if num != treeRoot && num != treeChildren {
+			return nil
 		}
-		data = data[n:]
-		if typ != protowire.BytesType || (num != treeRoot && num != treeChildren) {
-			if n = protowire.ConsumeFieldValue(num, typ, data); n < 0 {
-				return nil, fmt.Errorf("not a Tree: %w", protowire.ParseError(n))
-			}
-			data = data[n:]
-			continue
-		}
-		message, n := protowire.ConsumeBytes(data)
-		if n < 0 {
-			return nil, fmt.Errorf("not a Tree: %w", protowire.ParseError(n))
-		}
-		data = data[n:]
-		if err := t.directory(message); err != nil {
-			return nil, err
-		}
+		return t.directory(value)
+	})
+	if errors.Is(err, errWire) {
+		return nil, fmt.Errorf("not a Tree: %w", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return t.node()
 }
