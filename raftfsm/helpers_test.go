@@ -180,3 +180,5 @@ func damage(t testing.TB, dir, statement string) {
 		t.Fatal(err)
 	}
 }
+
+func actionDigest(name string) string { return digest.Of(digest.SHA256, []byte(name)).String() }
