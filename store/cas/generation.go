@@ -87,6 +87,9 @@ func (g *generation) openWritable() error {
 	if err := os.MkdirAll(g.dir, 0o755); err != nil {
 		return fmt.Errorf("open generation: %w", err)
 	}
+	if err := removeEmptyLogs(g.dir); err != nil {
+		return fmt.Errorf("open generation: %w", err)
+	}
 	db, err := badger.OpenManaged(badgerOptions(g.dir, g.geo, g.logger))
 	if err != nil {
 		return fmt.Errorf("open generation %s: %w", filepath.Base(g.dir), err)
@@ -109,6 +112,9 @@ func (g *generation) openReadOnlyLocked() error {
 		return nil
 	}
 	db, err := badger.OpenManaged(badgerOptions(g.dir, g.geo, g.logger).WithReadOnly(true))
+	if err != nil && !beyondUs(err) { // nothing in it can be read: each blob goes when it is asked for
+		return fmt.Errorf("open generation %s: %w: %w", filepath.Base(g.dir), errDamaged, err)
+	}
 	if err != nil {
 		return fmt.Errorf("open generation %s: %w", filepath.Base(g.dir), err)
 	}

@@ -144,11 +144,21 @@ func removeStray(g *generation) error {
 // the others are sealed in the background.
 func (s *Store) reopen(ctx context.Context, open []*generation) error {
 	slices.SortFunc(open, func(a, b *generation) int { return int(b.id) - int(a.id) })
+	broken := make(map[*generation]error)
 	for _, g := range open {
 		if err := g.openWritable(); err != nil {
-			return err
+			if beyondUs(err) {
+				return err
+			}
+			broken[g] = err
 		}
 		g.active = newMemIndex()
+	}
+	for g, why := range broken {
+		open = slices.DeleteFunc(open, func(other *generation) bool { return other == g })
+		if err := s.giveUp(g, why); err != nil {
+			return err
+		}
 	}
 	// Lists may refer to other generations: all packs first, then the lists.
 	lists := make(map[*generation][]entry)
