@@ -47,7 +47,7 @@ func FromProto(fn Function, p *repb.Digest) (Digest, error) {
 	if p == nil {
 		return Digest{}, fmt.Errorf("%w: digest is not set", ErrInvalid)
 	}
-	if p.Hash == "" && p.SizeBytes == 0 {
+	if p.Hash == "" && p.SizeBytes == 0 && fn.Supported() {
 		return fn.Empty(), nil
 	}
 	return New(fn, p.Hash, p.SizeBytes)
@@ -85,7 +85,7 @@ func Parse(s string) (Digest, error) {
 	fn := SHA256
 	rest := s
 	if name, after, ok := strings.Cut(s, "/"); ok && strings.Contains(after, "/") {
-		f, known := FunctionByName(name)
+		f, known := functionSegment(name)
 		if !known {
 			return Digest{}, fmt.Errorf("%w: %s: want hash/size", ErrInvalid, quote(s))
 		}

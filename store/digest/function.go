@@ -42,6 +42,17 @@ func FunctionByName(name string) (Function, bool) {
 	return Unknown, false
 }
 
+// functionSegment is FunctionByName for all functions of the Remote Execution API
+// whose number fits, so that one that is not served here is refused as such and
+// not as a malformed hash.
+func functionSegment(name string) (Function, bool) {
+	v, ok := repb.DigestFunction_Value_value[strings.ToUpper(name)]
+	if !ok || v <= 0 || v > 255 || name != Function(v).Name() {
+		return Unknown, false
+	}
+	return Function(v), true
+}
+
 // Supported tells whether this build computes f.
 func (f Function) Supported() bool { return f == SHA256 }
 

@@ -86,7 +86,7 @@ func (r Resource) parseBlob(name string, segments []string, upload bool) (Resour
 	}
 	fn := SHA256
 	if len(segments) > 2 {
-		if f, ok := FunctionByName(segments[0]); ok {
+		if f, ok := functionSegment(segments[0]); ok {
 			fn, segments = f, segments[1:]
 		}
 	}
@@ -101,8 +101,8 @@ func (r Resource) parseBlob(name string, segments []string, upload bool) (Resour
 		return r, fmt.Errorf("resource name %s: %w", quote(name), err)
 	}
 	r.Metadata = strings.Join(segments[2:], "/")
-	if r.Metadata != "" && !upload {
-		return r, nameError(name, quote(r.Metadata)+" after the size")
+	if len(segments) > 2 && !upload {
+		return r, nameError(name, quote("/"+r.Metadata)+" after the size")
 	}
 	return r, nil
 }
