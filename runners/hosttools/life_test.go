@@ -78,7 +78,7 @@ func mkfifo(t *testing.T, dir, name string) *os.File {
 // await waits for a line on a named pipe.
 func await(t *testing.T, pipe *os.File) {
 	t.Helper()
-	f, err := os.Open(pipe.Name()) // waits for a writer
+	f, err := os.OpenFile(pipe.Name(), os.O_RDWR, 0) // both: who wrote may be gone already
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,10 +7,11 @@ import (
 
 // daemon starts, from a shell, a process that has left its parent's session and
 // group, whose parent is gone, and which holds the pipe "alive". It has said so
-// on the pipe "ready" when the next command starts.
+// on the pipe "started", which is opened for both directions, since the one who
+// writes may be gone already, when the next command starts.
 const daemon = `exec 9>alive
 (setsid sh -c '(trap "" HUP TERM INT; echo >started; exec sleep 1000) & exit' &)
-read line <started
+read line <>started
 `
 
 // unruly is what an action may leave behind, by name: each script goes on when it
@@ -20,7 +21,7 @@ var unruly = map[string]string{
 	"a child in the background":                      "exec 9>alive; sleep 1000 & trap '' TERM",
 	"a stopped process":                              "exec 9>alive; sh -c 'kill -STOP $$' & while ! grep -q '^State:.T' /proc/$!/status; do :; done",
 	"a child in a session of its own":                "exec 9>alive; setsid -f sleep 1000",
-	"processes that fork faster than they are found": "exec 9>alive; (setsid ./storm &) ; read line <started",
+	"processes that fork faster than they are found": "exec 9>alive; (setsid ./storm &) ; read line <>started",
 }
 
 const storm = `#!/bin/sh

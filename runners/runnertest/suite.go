@@ -137,7 +137,7 @@ func (r *rig) pipe(name string) *pipe {
 // await waits until a line comes.
 func (p *pipe) await() {
 	p.r.Helper()
-	f, err := os.Open(p.path) // waits for a writer
+	f, err := os.OpenFile(p.path, os.O_RDWR, 0) // both: who wrote may be gone already
 	if err != nil {
 		p.r.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package shim
 import (
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -97,17 +98,17 @@ func (c *command) kill() {
 	_ = unix.Kill(c.pid, unix.SIGKILL)
 }
 
+// reapEvery is how often orphans that have ended are reaped while the command
+// runs, so that their number is bounded by how many end in that time.
+const reapEvery = time.Second
+
 // pollTimeout returns milliseconds for poll(2), rounded up.
 func (c *command) pollTimeout() int {
-	if c.deadline.IsZero() {
-		return -1
+	wait := reapEvery
+	if !c.deadline.IsZero() {
+		wait = min(wait, max(0, time.Until(c.deadline)))
 	}
-	left := time.Until(c.deadline)
-	if left <= 0 {
-		return 0
-	}
-	const longest = time.Hour // of one poll; the loop goes on
-	return int((min(left, longest) + time.Millisecond - 1) / time.Millisecond)
+	return int((wait + time.Millisecond - 1) / time.Millisecond)
 }
 
 // overdue tells once that the deadline has passed.
@@ -117,6 +118,33 @@ func (c *command) overdue() bool {
 	}
 	c.deadline = time.Time{}
 	return true
+}
+
+// reapOrphans reaps the ended children of this process other than the command's
+// first process, whose id must stay taken: see finish.
+func (c *command) reapOrphans(reply *Reply) {
+	for {
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err == unix.EINTR {
+			continue
+		}
+		pid := childIn(&info)
+		if err != nil || pid == 0 || pid == c.pid {
+			return
+		}
+		var status syscall.WaitStatus
+		var usage syscall.Rusage
+		if got, err := syscall.Wait4(pid, &status, syscall.WNOHANG, &usage); err == nil && got == pid {
+			reply.addUsage(&usage)
+		}
+	}
+}
+
+// childIn returns si_pid, which follows three ints, aligned to a pointer.
+func childIn(info *unix.Siginfo) int {
+	const offset = (3*4 + unsafe.Sizeof(uintptr(0)) - 1) &^ (unsafe.Sizeof(uintptr(0)) - 1)
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(info), offset)))
 }
 
 // finish reaps the command, then kills and reaps whatever else it started.

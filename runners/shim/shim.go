@@ -121,6 +121,9 @@ func (s *server) await(seq uint32, c *command, reply *Reply) (alive bool) {
 			c.kill()
 			return true
 		}
+		if n == 0 {
+			c.reapOrphans(reply)
+		}
 		if n == 0 && c.overdue() {
 			reply.TimedOut = true
 			c.kill()
