@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -20,6 +21,9 @@ const (
 	javaRules  = installed + "/rules/java"
 	protoRules = installed + "/rules/proto"
 )
+
+// commandPatience is far above what a command takes.
+const commandPatience = 5 * time.Minute
 
 // Result is how a command of Bazel ended.
 type Result struct {
@@ -42,8 +46,11 @@ func Installed() error {
 }
 
 // Run runs a command of Bazel: build, test, clean or shutdown and its arguments.
-// An exit code other than 0 is no error; that Bazel could not be run is.
+// An exit code other than 0 is no error; that Bazel could not be run is, or that
+// it did not end within 5 minutes.
 func (w *Workspace) Run(ctx context.Context, command string, args ...string) (Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandPatience)
+	defer cancel()
 	all := []string{
 		"--batch", "--nohome_rc", "--nosystem_rc", "--noworkspace_rc", "--install_base=" + installed, "--trust_install_base",
 		"--output_user_root=" + filepath.Join(w.root, "output"), "--host_jvm_args=-Xmx512m",
@@ -55,7 +62,10 @@ func (w *Workspace) Run(ctx context.Context, command string, args ...string) (Re
 	cmd := exec.CommandContext(ctx, program, append(all, args...)...)
 	cmd.Dir = w.Dir()
 	cmd.Env = []string{"HOME=" + filepath.Join(w.root, "home"), "PATH=/usr/bin:/bin", "USER=nobody", "LANG=C.UTF-8"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// It leads a process group, and dies with the thread that started it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 10 * time.Second
 	var output bytes.Buffer

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -71,23 +72,33 @@ func launch(ctx context.Context, o Options) (*Node, error) {
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Env = environment()
 	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
-	// The node leads a process group of its own: what a terminal sends to the
-	// test does not reach it.
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	began := time.Now()
-	if err := n.cmd.Start(); err != nil {
+	if err := n.begin(); err != nil {
 		return nil, fmt.Errorf("start bgrid-node: %w", err)
 	}
-	go func() {
-		n.err = n.cmd.Wait()
-		close(n.exited)
-	}()
 	if err := n.await(ctx, began); err != nil {
 		n.Kill()
 		return nil, err
 	}
 	n.Ready = time.Since(began)
 	return n, nil
+}
+
+// begin starts the process, in a process group of its own: what a terminal sends
+// to the test does not reach it. The kernel kills it when the test dies.
+func (n *Node) begin() error {
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // its end is what sends the signal
+		err := n.cmd.Start()
+		started <- err
+		if err == nil {
+			n.err = n.cmd.Wait()
+			close(n.exited)
+		}
+	}()
+	return <-started
 }
 
 // await returns when the node answers.
