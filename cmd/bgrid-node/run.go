@@ -80,6 +80,9 @@ func (f *runFlags) run(cmd *cobra.Command, args []string) error {
 	})
 	var interrupted *interrupt
 	if errors.As(context.Cause(ctx), &interrupted) {
+		if errors.Is(err, client.ErrNotCancelled) {
+			return &exitError{code: 128 + int(interrupted.signal), err: err}
+		}
 		return &exitError{code: 128 + int(interrupted.signal), err: interrupted}
 	}
 	return err
@@ -172,7 +175,7 @@ func (f *runFlags) job(args []string) (client.Job, error) {
 // interrupt is why a context ended: a signal came.
 type interrupt struct{ signal syscall.Signal }
 
-func (i *interrupt) Error() string { return i.signal.String() + ": cancelled" }
+func (i *interrupt) Error() string { return "cancelled by signal: " + i.signal.String() }
 
 // untilInterrupted returns a context that ends with the first SIGINT or SIGTERM;
 // a second one ends the process.

@@ -24,6 +24,8 @@ var (
 	ErrCorrupt = errors.New("content does not match its digest")
 	// ErrChanged is wrapped when a local file changed between being hashed and being sent.
 	ErrChanged = errors.New("file changed while it was uploaded")
+	// ErrNotCancelled is wrapped when Run was given up and its operation may go on.
+	ErrNotCancelled = errors.New("the operation could not be cancelled")
 	// ErrMalformed is wrapped when a blob is not the Directory or Tree that it is
 	// named as, or one that must not be laid out on a disk.
 	ErrMalformed = errors.New("malformed tree")

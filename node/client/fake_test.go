@@ -63,7 +63,7 @@ func serve(t *testing.T, f *fake, o Options) *Client {
 	t.Helper()
 	f.blobs, f.partial, f.calls, f.named = map[digest.Digest][]byte{}, map[string][]byte{}, map[string]int{}, map[digest.Digest]int{}
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream))
+	server := grpc.NewServer(grpc.WaitForHandlers(true), grpc.UnaryInterceptor(f.unary), grpc.StreamInterceptor(f.stream))
 	repb.RegisterCapabilitiesServer(server, f)
 	repb.RegisterContentAddressableStorageServer(server, f)
 	repb.RegisterActionCacheServer(server, f)

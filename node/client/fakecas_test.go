@@ -89,8 +89,12 @@ func (f *fake) GetTree(req *repb.GetTreeRequest, s repb.ContentAddressableStorag
 	if err != nil {
 		return err
 	}
-	queue, all := []digest.Digest{root}, []*repb.Directory(nil)
+	queue, all, seen := []digest.Digest{root}, []*repb.Directory(nil), map[digest.Digest]bool{}
 	for ; len(queue) > 0; queue = queue[1:] {
+		if seen[queue[0]] {
+			continue
+		}
+		seen[queue[0]] = true
 		data, ok := f.get(queue[0])
 		if !ok && queue[0] == root {
 			return status.Error(codes.NotFound, "no such root")

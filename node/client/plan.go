@@ -75,8 +75,39 @@ func (p *plan) enter(name string) error {
 	return nil
 }
 
-// addTree plans the directory root at the relative path at.
+// addTree plans the directory root at the relative path at. Its entries are
+// counted first, since a few messages can name more than any memory holds.
 func (p *plan) addTree(at string, root digest.Digest, dirs Directories) error {
+	if count := countEntries(root, dirs, map[digest.Digest]int{}, 0); count > maxEntries {
+		return fmt.Errorf("%w: tree %s has more than %d entries, or is deeper than any path", ErrMalformed, root, maxEntries)
+	}
+	return p.layTree(at, root, dirs)
+}
+
+// countEntries returns the number of paths beneath root, itself included, or more
+// than maxEntries.
+func countEntries(root digest.Digest, dirs Directories, known map[digest.Digest]int, depth int) int {
+	if count, ok := known[root]; ok {
+		return count
+	}
+	dir := dirs[root]
+	if depth > maxPath {
+		return maxEntries + 1
+	}
+	count := 1 + len(dir.GetFiles()) + len(dir.GetSymlinks())
+	for _, node := range dir.GetDirectories() {
+		if d, err := digest.FromProto(root.Function, node.Digest); err == nil {
+			count += countEntries(d, dirs, known, depth+1)
+		}
+		if count > maxEntries {
+			break
+		}
+	}
+	known[root] = count
+	return count
+}
+
+func (p *plan) layTree(at string, root digest.Digest, dirs Directories) error {
 	dir := dirs[root]
 	if dir == nil {
 		return fmt.Errorf("%w: directory %s is not in the tree", ErrMalformed, root)
@@ -107,7 +138,7 @@ func (p *plan) addTree(at string, root digest.Digest, dirs Directories) error {
 		if err != nil {
 			return fmt.Errorf("%w: directory %s, entry %q: %w", ErrMalformed, root, node.Name, err)
 		}
-		if err := p.addTree(path.Join(at, node.Name), d, dirs); err != nil {
+		if err := p.layTree(path.Join(at, node.Name), d, dirs); err != nil {
 			return err
 		}
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -22,7 +21,8 @@ const (
 
 // Run uploads what the action needs and executes it. watch, which may be nil, is
 // told each change. Inputs that the server turns out to lack are brought again.
-// When ctx ends the operation is cancelled, and the error is ctx's.
+// When ctx ends the operation is cancelled, and the error is ctx's, or
+// ErrNotCancelled when that did not work.
 func (c *Client) Run(ctx context.Context, p *Prepared, watch func(*Operation), up *Progress) (*Operation, error) {
 	if err := c.checkExecutes(ctx); err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func (c *Client) executeOrCancel(ctx context.Context, e Execution, watch func(*O
 	select {
 	case name := <-names:
 		if err := c.Cancel(limit, name); err != nil {
-			return nil, errors.Join(ctx.Err(), err)
+			return nil, fmt.Errorf("%w: %w", ErrNotCancelled, err)
 		}
 	case <-done:
 	case <-limit.Done():
