@@ -3,25 +3,28 @@
 # Leaves nothing behind, neither processes nor files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-node=$PWD/bin/bgrid-node
+node=${TEST_BGRID_NODE:-$PWD/bin/bgrid-node}
 exec </dev/null
+unset "${!BGRID_@}" # settings of other nodes
 
 fail() {
 	echo "demo: $*" >&2
 	exit 1
 }
 
-[ -x "$node" ] || fail "bin/bgrid-node is not built: run \`make demo\`"
+[ -x "$node" ] || fail "$node is not built: run \`make demo\`"
 
 # The actions of this node run on this machine, with its compiler.
-if ! command -v cc >/dev/null; then
+compiles() { cc -E -include stdio.h -x c - >/dev/null 2>&1 </dev/null; }
+if ! compiles; then
 	if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 		fail "there is no C compiler: install one first, on Debian: sudo apt-get install gcc libc6-dev"
 	fi
-	echo "There is no C compiler: installing gcc and libc6-dev."
+	echo "There is no C compiler with its headers: installing gcc and libc6-dev."
 	export DEBIAN_FRONTEND=noninteractive
 	install() { apt-get -qq update && apt-get -qq install --yes --no-install-recommends gcc libc6-dev >/dev/null; }
 	install || { sleep 5 && install; } || fail "installing gcc failed: see above"
+	compiles || fail "the C compiler that was installed does not work: try cc on any file"
 fi
 
 work=$(mktemp -d -t bgrid-demo-XXXXXX)
@@ -39,7 +42,7 @@ trap 'exit 130' INT TERM
 now() { date +%s%3N; }
 
 began=$(now)
-env -u BGRID_CONFIG "$node" serve --listen 127.0.0.1:0 --http-listen off --data-dir "$work/data" --cas-max-size 256MiB \
+"$node" serve --listen 127.0.0.1:0 --http-listen off --data-dir "$work/data" --cas-max-size 256MiB \
 	>"$work/welcome" 2>"$work/log" &
 pid=$!
 server=
@@ -58,32 +61,50 @@ echo
 cp -r demo/hello "$work/hello"
 cd "$work/hello"
 
-remote() { "$node" run --server "$server" "$@"; }
+# remote runs one command on the node, and says how long that took and where its
+# result came from.
+remote() {
+	local start how
+	start=$(now)
+	if ! "$node" run -v --server "$server" "$@" 2>"$work/stderr"; then
+		cat "$work/stderr" >&2
+		fail "the command above failed"
+	fi
+	how=executed
+	if grep -q 'from the cache' "$work/stderr"; then
+		how='from the cache'
+		cached=$((cached + 1))
+	fi
+	while [ "$1" != -- ]; do shift; done
+	shift
+	printf '  %5d ms  %-14s  %s\n' $(($(now) - start)) "$how" "$*"
+}
 
-# build compiles each file, then links; each line is a command that ran remotely.
+# build compiles each file, then links. Inputs and outputs are named; nothing else
+# is seen.
 build() {
-	local began start source objects=()
+	local began source objects=()
 	began=$(now)
+	cached=0
 	for source in *.c; do
-		start=$(now)
 		remote -i "$source" -i greet.h -o "${source%.c}.o" -- cc -O2 -c -o "${source%.c}.o" "$source"
 		objects+=("${source%.c}.o")
-		printf '  %5d ms  cc -c %s\n' $(($(now) - start)) "$source"
 	done
-	start=$(now)
 	remote "${objects[@]/#/-i}" -o hello -- cc -o hello "${objects[@]}"
-	printf '  %5d ms  cc -o hello %s\n' $(($(now) - start)) "${objects[*]}"
+	commands=$((${#objects[@]} + 1))
 	took=$(($(now) - began))
 }
 
 echo "1. Compiling a small C project remotely:"
 build
 first=$took
+[ "$cached" = 0 ] || fail "$cached commands were answered from the cache of a new node"
 echo
-echo "2. Its outputs removed, the same again, answered from the cache:"
+echo "2. Its outputs removed, the same again:"
 rm -f ./*.o hello
 build
 second=$took
+[ "$cached" = "$commands" ] || fail "only $cached of $commands commands were answered from the cache"
 
 echo
 echo "The program that came back says: $(./hello)"

@@ -12,10 +12,10 @@ import (
 )
 
 // binaryVariable names a bgrid-node that is built already.
-const binaryVariable = "BGRID_TEST_BINARY"
+const binaryVariable = "TEST_BGRID_NODE"
 
 // Build builds bgrid-node from this tree into dir and returns its path, or that
-// of the environment variable BGRID_TEST_BINARY.
+// of the environment variable TEST_BGRID_NODE.
 func Build(ctx context.Context, dir string) (string, error) {
 	if binary := os.Getenv(binaryVariable); binary != "" {
 		return filepath.Abs(binary)
