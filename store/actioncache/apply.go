@@ -11,6 +11,9 @@ import (
 // below what Badger takes (15 % of a memtable) with one more write on top.
 const splitBytes = memTable / 12
 
+// maxInstance bounds an instance name in bytes: it is part of a key.
+const maxInstance = 4 << 10
+
 // Apply makes the writes durable before it returns, and remembers index. An
 // index that is not above AppliedIndex was applied before and is skipped. After
 // an error nothing is acknowledged; *cas.FullError when the disk is full. An
@@ -63,6 +66,9 @@ func (s *Store) admit(ws []Write) error {
 	for i := range ws {
 		if n := len(ws[i].Result); n > MaxInline {
 			return fmt.Errorf("a result of %d bytes inline: at most %d are taken", n, MaxInline)
+		}
+		if n := len(ws[i].Instance); n > maxInstance {
+			return fmt.Errorf("an instance name of %d bytes: at most %d are taken", n, maxInstance)
 		}
 		puts = puts || !ws[i].Evict
 	}

@@ -203,3 +203,10 @@ func check(t testing.TB, s *Store) {
 		t.Error(err)
 	}
 }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
