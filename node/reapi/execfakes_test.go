@@ -71,6 +71,14 @@ func (b *execBlobs) Get(_ context.Context, d digest.Digest) ([]byte, error) {
 	return nil, fmt.Errorf("get %s: %w", d, cas.ErrNotFound)
 }
 
+func (b *execBlobs) GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, []error) {
+	data, errs := make([][]byte, len(ds)), make([]error, len(ds))
+	for i, d := range ds {
+		data[i], errs[i] = b.Get(ctx, d)
+	}
+	return data, errs
+}
+
 func (b *execBlobs) FindMissing(_ context.Context, ds []digest.Digest) (missing []digest.Digest, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -96,7 +96,9 @@ func (p *treePager) end(more bool) error {
 
 // treeScan walks directories breadth first.
 type treeScan struct {
-	store blobStore
+	store interface {
+		GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, []error)
+	}
 	root  digest.Digest
 	queue []digest.Digest // to be read, and known by seen
 	seen  map[digest.Digest]struct{}

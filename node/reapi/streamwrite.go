@@ -226,7 +226,7 @@ func (w *blobUpload) commit() error {
 // endGrace is how long a call waits for the client to end its half of the stream
 // after finish_write. Clients do so at once; one that waits for the answer first
 // gets it then.
-const endGrace = time.Second
+const endGrace = 250 * time.Millisecond
 
 // nothingMore makes sure that no message follows finish_write.
 func (w *blobUpload) nothingMore() error {

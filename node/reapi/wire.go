@@ -47,6 +47,9 @@ func eachField(b []byte, take func(f *field) error) error {
 		if n < 0 {
 			return fmt.Errorf("%w: %w", errWire, protowire.ParseError(n))
 		}
+		if number > protowire.MaxValidNumber {
+			return fmt.Errorf("%w: field number %d", errWire, number)
+		}
 		b = b[n:]
 		f.number, f.kind, f.bytes, f.varint = number, kind, nil, 0
 		switch kind {

@@ -42,7 +42,7 @@ func (m *writeChunk) readWire(data mem.BufferSlice) error {
 			return err
 		}
 		number, kind := protowire.DecodeTag(tag)
-		if number < protowire.MinValidNumber {
+		if number < protowire.MinValidNumber || number > protowire.MaxValidNumber {
 			return fmt.Errorf("%w: field number %d", errWire, number)
 		}
 		if err := m.field(&in, number, kind); err != nil {
