@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -35,8 +36,8 @@ func Survivors(variable string) ([]int, error) {
 	return pids, nil
 }
 
-// AwaitNoSurvivors waits until Survivors finds none; it is an error when the
-// time is up before.
+// AwaitNoSurvivors waits until Survivors finds none. It is an error when the time
+// is up before; those that are left then are killed.
 func AwaitNoSurvivors(ctx context.Context, variable string, patience time.Duration) error {
 	for deadline := time.Now().Add(patience); ; {
 		pids, err := Survivors(variable)
@@ -44,7 +45,11 @@ func AwaitNoSurvivors(ctx context.Context, variable string, patience time.Durati
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%d processes of killed actions are still there %s later: %s", len(pids), patience, commandLines(pids))
+			err := fmt.Errorf("%d processes of killed actions are still there %s later: %s", len(pids), patience, commandLines(pids))
+			for _, pid := range pids {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			return err
 		}
 		select {
 		case <-ctx.Done():
