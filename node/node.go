@@ -63,11 +63,11 @@ type Node struct {
 //
 // The order is that of the layers, from the disk up; what is wrong with the
 // configuration or the machine is found before any store is opened.
-func New(ctx context.Context, cfg Config, o Options) (n *Node, err error) {
+func New(ctx context.Context, cfg Config, o Options) (_ *Node, err error) {
 	if err := errors.Join(cfg.Validate(), o.Validate()); err != nil {
 		return nil, err
 	}
-	n = &Node{config: cfg, options: o, logger: o.Logger, closers: closers{logger: o.Logger}, metrics: admin.NewMetrics(),
+	n := &Node{config: cfg, options: o, logger: o.Logger, closers: closers{logger: o.Logger}, metrics: admin.NewMetrics(),
 		dangling: make(chan dangling, maxDangling)}
 	n.closing, n.endWaits = context.WithCancel(context.Background())
 	defer func() {
