@@ -102,6 +102,20 @@ func TestALeaseThatNeverLeftIsTakenBack(t *testing.T) {
 	})
 }
 
+// The slot must not be forgotten when there is no completion to carry the next
+// assignment.
+func TestTheSlotOfACancelledJobGoesToWhoWaits(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, g *grid) {
+		ses := g.bot("b", 1)
+		name := g.submit(sub("a"))
+		g.submit(sub("b"))
+		g.cancelOp(name) // it never left
+		if l := g.lease(ses); l.Job.Command != "run b" {
+			t.Errorf("got %q", l.Job.Command)
+		}
+	})
+}
+
 func TestDeleteAndCancelKnowTheirOperations(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, g *grid) {
 		ctx := context.Background()

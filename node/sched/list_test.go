@@ -120,6 +120,8 @@ func TestOnlyTheNewestAnswersAreKept(t *testing.T) {
 			}
 		}
 		time.Sleep(20 * time.Minute)
+		g.finished.mu.Lock()
+		defer g.finished.mu.Unlock()
 		if len(g.finished.byID)+len(g.finished.order) > 0 {
 			t.Error("what is due is still in memory")
 		}
