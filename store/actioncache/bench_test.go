@@ -20,6 +20,7 @@ func BenchmarkGetHit(b *testing.B) {
 		apply(b, s, put(actions[i], &repb.ActionResult{OutputFiles: []*repb.OutputFile{{Path: "a.o", Digest: out.Proto()}}}))
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			if _, err := s.Get(b.Context(), "main", actions[i%1000]); err != nil {
