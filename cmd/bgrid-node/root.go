@@ -30,7 +30,6 @@ func newRoot() *cobra.Command {
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(flagError)
 	for _, newCmd := range subcommands() {
 		root.AddCommand(newCmd())
@@ -94,8 +93,12 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	if !cmd.HasSubCommands() {
 		return fmt.Errorf("%s takes no arguments, have %q", cmd.CommandPath(), args[0])
 	}
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return fmt.Errorf("no command %q: did you mean %q?", args[0], near[0])
+	var known []string
+	for _, sub := range cmd.Commands() {
+		known = append(known, sub.Name())
+	}
+	if near := node.DidYouMean(args[0], known); near != "" {
+		return fmt.Errorf("no command %q%s", args[0], near)
 	}
 	return fmt.Errorf("no command %q: see %s --help", args[0], cmd.CommandPath())
 }

@@ -32,6 +32,9 @@ func (c *Client) GetTree(ctx context.Context, root digest.Digest) (Directories, 
 	err := c.getTree(ctx, root, dirs)
 	switch status.Code(err) {
 	case codes.OK, codes.Unimplemented, codes.NotFound:
+	case codes.InvalidArgument, codes.FailedPrecondition, codes.Internal:
+		// Servers differ in what they make of a blob that is no Directory: see for
+		// ourselves.
 	default:
 		if errors.Is(err, ErrMalformed) {
 			return nil, err

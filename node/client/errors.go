@@ -98,7 +98,7 @@ func Describe(s *status.Status) string {
 		b.WriteString(": " + strings.Join(strings.Fields(s.Message()), " "))
 	}
 	for _, detail := range s.Details() {
-		for _, line := range describeDetail(detail) {
+		for _, line := range describeDetail(detail, s.Message()) {
 			b.WriteString("; " + line)
 		}
 	}
@@ -108,7 +108,8 @@ func Describe(s *status.Status) string {
 // mostViolations bounds how many of a detail's violations are spelled out.
 const mostViolations = 5
 
-func describeDetail(detail any) (lines []string) {
+// describeDetail leaves out what the message says already.
+func describeDetail(detail any, message string) (lines []string) {
 	more := 0
 	add := func(line string) {
 		if len(lines) == mostViolations {
@@ -124,6 +125,9 @@ func describeDetail(detail any) (lines []string) {
 		}
 	case *errdetails.BadRequest:
 		for _, v := range d.FieldViolations {
+			if strings.Contains(message, v.Description) {
+				continue
+			}
 			add(v.Field + ": " + v.Description)
 		}
 	case *errdetails.RetryInfo:
