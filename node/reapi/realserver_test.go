@@ -45,11 +45,16 @@ type grid struct {
 // newGrid serves instance main; change may change the options before.
 func newGrid(t testing.TB, change ...func(*Options)) *grid {
 	t.Helper()
+	return newSizedGrid(t, 256<<20, change...)
+}
+
+func newSizedGrid(t testing.TB, maxBytes int64, change ...func(*Options)) *grid {
+	t.Helper()
 	ctx, dir := context.Background(), t.TempDir()
 	quiet := slog.New(slog.DiscardHandler)
 	g := &grid{logged: new(bytes.Buffer)}
 	var err error
-	if g.store, err = cas.Open(ctx, cas.Options{Dir: filepath.Join(dir, "cas"), MaxBytes: 256 << 20, Logger: quiet}); err != nil {
+	if g.store, err = cas.Open(ctx, cas.Options{Dir: filepath.Join(dir, "cas"), MaxBytes: maxBytes, Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
 	if g.results, err = actioncache.Open(ctx, actioncache.Options{Dir: filepath.Join(dir, "ac"), Blobs: g.store, Logger: quiet}); err != nil {

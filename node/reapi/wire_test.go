@@ -147,8 +147,8 @@ func TestAnswersOfOurOwnAreProtobuf(t *testing.T) {
 		parse(newUpdateResponse(list), gotUpdate)
 		parse(newReadResponse(list, data), gotRead)
 		for _, pair := range [][2]proto.Message{{wantFind, gotFind}, {wantUpdate, gotUpdate}, {wantRead, gotRead}} {
-			if diff := cmp.Diff(pair[0], pair[1], protocmp.Transform(), protocmp.IgnoreDefaultScalars()); diff != "" {
-				t.Error(diff)
+			if !proto.Equal(pair[0], pair[1]) { // cmp takes long for much data
+				t.Error(cmp.Diff(pair[0], pair[1], protocmp.Transform()))
 			}
 		}
 		chunk := new(bspb.ReadResponse)
