@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/protobuf/proto"
@@ -16,13 +17,15 @@ import (
 // openScheduler starts the command log and, on top of it, the scheduler, which
 // finds what an earlier process left unfinished.
 func (n *Node) openScheduler(ctx context.Context) (err error) {
-	var scheduler *sched.Scheduler
+	// The log needs somebody to tell, and the scheduler needs the log: what comes
+	// before both are there changes nothing that the scheduler will not load.
+	var scheduler atomic.Pointer[sched.Scheduler]
 	n.proposer, err = raftfsm.OpenLocal(ctx, raftfsm.LocalOptions{
 		Queue: n.stores.queue, ActionCache: raftfsm.CacheOf(n.stores.results), SyncBlobs: n.stores.cas.Sync, Logger: n.logger,
 		Observer: func(index uint64, events []queue.Event) {
 			n.count(events)
-			if scheduler != nil {
-				scheduler.Observe(index, events)
+			if s := scheduler.Load(); s != nil {
+				s.Observe(index, events)
 			}
 		},
 	})
@@ -30,11 +33,7 @@ func (n *Node) openScheduler(ctx context.Context) (err error) {
 		return err
 	}
 	n.closers.add("command log", n.proposer.Close)
-	evicting, endEvicting := context.WithCancel(context.Background())
-	evicted := make(chan struct{})
-	go func() { defer close(evicted); n.evictDangling(evicting) }()
-	n.closers.add("action cache eviction", func() error { endEvicting(); <-evicted; return nil })
-	scheduler, err = sched.New(sched.Options{
+	n.scheduler, err = sched.New(sched.Options{
 		Proposer: n.proposer, Queue: n.stores.queue, Blobs: n.stores.cas, NodeID: n.dir.nodeID,
 		MaxTimeout: n.config.MaxExecutionTimeout, Retention: n.config.Retention,
 		Protect: n.stores.results.Protect, Logger: n.logger,
@@ -42,24 +41,39 @@ func (n *Node) openScheduler(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := scheduler.Start(ctx); err != nil {
+	scheduler.Store(n.scheduler)
+	n.closers.add("scheduler", func() error { n.scheduler.Stop(); return nil })
+	if err := n.scheduler.Start(ctx); err != nil {
 		return fmt.Errorf("start scheduler: %w", err)
 	}
-	n.scheduler = scheduler
-	n.closers.add("scheduler", func() error { scheduler.Stop(); return nil })
+	n.startEvicting()
 	return nil
 }
 
-// count counts the outcomes of finished actions.
+// count counts the outcomes of finished actions. It is called by the goroutine
+// that commits, so it reads no further than it must.
 func (n *Node) count(events []queue.Event) {
 	for _, e := range events {
-		if e.Kind != queue.JobCompleted {
-			continue
+		if e.Kind == queue.JobCompleted && e.Job.ResponseBlob.IsZero() {
+			n.metrics.ActionEnded(outcomeOf(e.Job.Response))
+		} else if e.Kind == queue.JobCompleted {
+			go n.countBlob(e.Job)
 		}
-		response := new(repb.ExecuteResponse)
-		if e.Job.ResponseBlob.IsZero() && proto.Unmarshal(e.Job.Response, response) != nil {
-			continue
-		}
-		n.metrics.ActionEnded(admin.Outcome(response))
 	}
+}
+
+// countBlob counts an action whose response is too large for the log.
+func (n *Node) countBlob(job *queue.Job) {
+	if data, err := n.stores.cas.Get(n.closing, job.ResponseBlob); err == nil {
+		n.metrics.ActionEnded(outcomeOf(data))
+	}
+}
+
+// outcomeOf tells the outcome of a serialised ExecuteResponse.
+func outcomeOf(response []byte) string {
+	var r repb.ExecuteResponse
+	if proto.Unmarshal(response, &r) != nil {
+		return admin.Errored
+	}
+	return admin.Outcome(&r)
 }

@@ -89,7 +89,7 @@ func (e *execution) Execute(req *repb.ExecuteRequest, stream repb.Execution_Exec
 			return statusOf(err)
 		}
 		if joined {
-			return e.follow(ctx, name, hintsOf(req), stream)
+			return e.follow(ctx, name, hintsOf(req), stream, asItIs)
 		}
 		if !req.GetSkipCacheLookup() {
 			if answered, err := e.answerFromCache(ctx, req, action, sub, stream); answered || err != nil {
@@ -104,7 +104,7 @@ func (e *execution) Execute(req *repb.ExecuteRequest, stream repb.Execution_Exec
 	if err != nil {
 		return err
 	}
-	return e.follow(ctx, name, hintsOf(req), stream)
+	return e.follow(ctx, name, hintsOf(req), stream, fromQueue)
 }
 
 // refuse names more missing blobs than the status of a call has room for: as the
@@ -129,7 +129,7 @@ func (e *execution) WaitExecution(req *repb.WaitExecutionRequest, stream repb.Ex
 	if err != nil {
 		return err
 	}
-	return e.follow(stream.Context(), name, hints{}, stream)
+	return e.follow(stream.Context(), name, hints{}, stream, asItIs)
 }
 
 // submit queues an action whose inputs are all there.
@@ -199,7 +199,7 @@ type sender interface {
 // follow sends the state of an operation and each change of it until it is done.
 // When the server stops first, the stream ends with UNAVAILABLE: clients then
 // ask again with WaitExecution.
-func (e *execution) follow(ctx context.Context, name string, h hints, stream sender) error {
+func (e *execution) follow(ctx context.Context, name string, h hints, stream sender, first func(watch) watch) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(e.closing, func() { cancel(sched.ErrDraining) })()
@@ -208,6 +208,7 @@ func (e *execution) follow(ctx context.Context, name string, h hints, stream sen
 		return watchError(ctx, err)
 	}
 	defer w.Close()
+	w = first(w)
 	for {
 		state, err := w.Next(ctx)
 		if err != nil {

@@ -101,6 +101,30 @@ func TestExecuteStreamsEachChange(t *testing.T) {
 	}
 }
 
+func TestANewOperationIsQueuedFirst(t *testing.T) {
+	for _, state := range []*sched.State{
+		{Name: "main/op", Stage: queue.Executing, Worker: "bot", Job: &queue.Job{Stage: queue.Executing, BotID: "bot"}},
+		{Name: "main/op", Stage: queue.Completed, Done: true, Worker: "bot", Response: &repb.ExecuteResponse{}},
+	} {
+		s := newExecServer(t)
+		s.states <- state
+		if !state.Done {
+			s.finish()
+		}
+		ops, err := s.execute(t.Context(), requestFor(s.upload(t, nil, nil, nil)))
+		if err != nil || len(ops) < 2 {
+			t.Fatalf("%d messages, %v; want QUEUED before %v", len(ops), err, state.Stage)
+		}
+		first := metadataIn(t, ops[0])
+		if ops[0].GetDone() || first.GetStage() != repb.ExecutionStage_QUEUED || first.GetPartialExecutionMetadata().GetWorker() != "" {
+			t.Errorf("the first message is %v", ops[0])
+		}
+		if second := metadataIn(t, ops[1]); second.GetStage() != repb.ExecutionStage_Value(state.Stage) {
+			t.Errorf("the second message has stage %v, want %v", second.GetStage(), state.Stage)
+		}
+	}
+}
+
 func TestExecuteSubmitsWhatTheActionSays(t *testing.T) {
 	s := newExecServer(t)
 	action := &repb.Action{Timeout: durationpb.New(time.Minute), Platform: platformOf("OSFamily", "linux", "network", "on")}

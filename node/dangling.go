@@ -5,29 +5,9 @@ import (
 
 	"github.com/bgrid-node/bgrid-node/raftfsm"
 	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
-	"github.com/bgrid-node/bgrid-node/store/actioncache"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 )
-
-// loggedResults is the action cache as the command log writes it. The two know
-// nothing of each other.
-type loggedResults struct{ store *actioncache.Store }
-
-// Apply implements raftfsm.ActionCache.
-func (r loggedResults) Apply(index uint64, ws []queue.ActionCacheWrite) error {
-	writes := make([]actioncache.Write, len(ws))
-	for i, w := range ws {
-		writes[i] = actioncache.Write{
-			Instance: w.Instance, Action: w.Action, Result: w.Result, ResultBlob: w.ResultBlob,
-			Evict: w.Evict, IfWrittenAtOrBefore: w.IfWrittenAtOrBefore, Index: w.Index,
-		}
-	}
-	return r.store.Apply(index, writes)
-}
-
-// AppliedIndex implements raftfsm.ActionCache.
-func (r loggedResults) AppliedIndex() uint64 { return r.store.AppliedIndex() }
 
 // dangling is an entry of the action cache that names a missing blob.
 type dangling struct {
@@ -46,6 +26,21 @@ func (n *Node) noteDangling(instance string, action digest.Digest, index uint64)
 	case n.dangling <- dangling{instance, action, index}:
 	default:
 	}
+}
+
+// startEvicting begins to evict what noteDangling is told, until the node closes.
+func (n *Node) startEvicting() {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		n.evictDangling(ctx)
+	}()
+	n.closers.add("eviction of dangling results", func() error {
+		cancel()
+		<-ended
+		return nil
+	})
 }
 
 // evictDangling removes such entries through the command log until ctx ends: an
