@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -170,68 +167,4 @@ func (f *runFlags) job(args []string) (client.Job, error) {
 		job.Env[key] = value
 	}
 	return job, nil
-}
-
-// interrupt is why a context ended: a signal came.
-type interrupt struct{ signal syscall.Signal }
-
-func (i *interrupt) Error() string { return "cancelled by signal: " + i.signal.String() }
-
-// untilInterrupted returns a context that ends with the first SIGINT or SIGTERM;
-// a second one ends the process.
-func untilInterrupted(ctx context.Context) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	go func() {
-		select {
-		case s := <-signals:
-			signal.Stop(signals)
-			if s, ok := s.(syscall.Signal); ok {
-				cancel(&interrupt{s})
-			}
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		cancel(nil)
-	}
-}
-
-// stageWatcher tells on w, when verbose, each stage and each reason for waiting
-// once, and at the end where the action ran and whether that was just now.
-func stageWatcher(w io.Writer, verbose bool) func(*client.Operation) {
-	if !verbose {
-		return func(*client.Operation) {}
-	}
-	last := ""
-	return func(op *client.Operation) {
-		line := stageLine(op)
-		if last == "" {
-			line = op.Name + ": " + line
-		}
-		if line != last {
-			_, _ = fmt.Fprintln(w, "bgrid-node: "+line)
-			last = line
-		}
-	}
-}
-
-func stageLine(op *client.Operation) string {
-	s := op.Summary()
-	switch {
-	case s.Error != "":
-		return s.Stage + ": " + s.Error
-	case s.Done && s.Cached:
-		return "answered from the cache; it ran on " + s.Worker
-	case s.Done && s.Started != nil && s.Completed != nil:
-		return fmt.Sprintf("ran on %s in %s", s.Worker, s.Completed.Sub(*s.Started).Round(time.Millisecond))
-	case s.Done:
-		return "ran on " + s.Worker
-	}
-	if text := detail(s); text != "-" {
-		return s.Stage + ": " + text
-	}
-	return s.Stage
 }
