@@ -11,6 +11,7 @@ import (
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 
 	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/hosttools"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
@@ -145,6 +146,10 @@ func TestADirectoryHasOneWorkerAtATime(t *testing.T) {
 	b := start(t, nil)
 	if _, err := runners.NewWorker(b.options); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a second worker: %v", err)
+	}
+	// It would kill what the first one runs.
+	if _, err := hosttools.New(hosttools.Options{Dir: b.dir}); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("a second runner: %v", err)
 	}
 	close(b.session.events)
 	<-b.stopped

@@ -68,6 +68,20 @@ func lockDir(path string) (*os.File, error) {
 	return f, nil
 }
 
+// CheckUnused returns an error when a worker uses the directory, which need not
+// exist. A runner asks before it ends what an earlier life left: that life must
+// be over.
+func CheckUnused(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, lockName)); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	f, err := lockDir(dir)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 func (d *workDir) prepare(slots int) error {
 	trash := filepath.Join(d.path, trashName)
 	if err := os.MkdirAll(trash, 0o700); err != nil {

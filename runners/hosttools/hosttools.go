@@ -24,7 +24,8 @@ const Name = "hosttools"
 type Options struct {
 	// Dir stands for the owner of the processes that this runner starts: when the
 	// owner's next life makes a runner with the same Dir, those that a killed shim
-	// left behind are killed. "" leaves them.
+	// left behind are killed. "" leaves them. When it is the directory of a worker,
+	// New refuses one that a worker is using.
 	Dir    string
 	Logger *slog.Logger // nil: slog.Default
 }
@@ -45,6 +46,11 @@ func New(o Options) (*Runner, error) {
 	}
 	if _, err := os.Stat("/proc/self/exe"); err != nil {
 		return nil, fmt.Errorf("find this program in /proc: %w", err)
+	}
+	if o.Dir != "" {
+		if err := runners.CheckUnused(o.Dir); err != nil {
+			return nil, err
+		}
 	}
 	return &Runner{shims: newPool(o), log: o.Logger}, nil
 }
