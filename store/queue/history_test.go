@@ -176,13 +176,21 @@ func TestRandomHistoriesDoWhatTheModelDoes(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, single := unsynced(t, openStore(t, dir)), unsynced(t, openStore(t, other))
-		defer func() { s.Close(); single.Close(); os.RemoveAll(dir); os.RemoveAll(other) }()
+		var tx *Tx
+		defer func() {
+			giveUp(tx) // Close waits for it
+			s.Close()
+			single.Close()
+			os.RemoveAll(dir)
+			os.RemoveAll(other)
+		}()
 		m := newModel()
 		v := &view{jobs: map[string]*Job{}, sessions: map[string]*Session{}, live: map[string]string{}, ended: map[string]int{}}
 		at := epoch
 		for range rapid.IntRange(1, 10).Draw(t, "groups") {
-			next, tx := m.clone(), begin(t, s)
+			next := m.clone()
 			before := len(next.writes)
+			tx = begin(t, s)
 			var group []proto.Message
 			var times []time.Time
 			for range rapid.IntRange(1, 8).Draw(t, "commands") {
@@ -240,7 +248,15 @@ func begin(t fataler, s *Store) *Tx {
 	if err != nil {
 		t.Fatal(fmt.Errorf("begin: %w", err))
 	}
+	t.Cleanup(func() { giveUp(tx) })
 	return tx
+}
+
+// giveUp ends a transaction that a failed test left open.
+func giveUp(tx *Tx) {
+	if tx != nil && tx.s != nil {
+		tx.Rollback()
+	}
 }
 
 // unsynced spares a test that never loses power the time of its syncs.
