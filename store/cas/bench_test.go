@@ -9,7 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -163,7 +163,7 @@ func BenchmarkOpenMillion(b *testing.B) {
 // anonymous returns the bytes of this process that no file backs.
 func anonymous(b *testing.B) int64 {
 	b.Helper()
-	runtime.GC()
+	debug.FreeOSMemory()
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		b.Fatal(err)

@@ -13,6 +13,7 @@ import (
 func TestAfterAPowerLossBlobsAreMissingNeverWrong(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t.TempDir())
+	o.MaxBytes = 512 * mib // nothing is spilled, which would sync too
 	s := openStore(t, o)
 	synced := []Blob{testBlob(1, 5000), testBlob(2, 200<<10)}
 	put(t, s, synced[0])

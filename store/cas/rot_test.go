@@ -60,7 +60,7 @@ func TestBitRotIsNeverServed(t *testing.T) {
 		rot(t, o.Dir, small.Data[1000:2000])
 		rot(t, o.Dir, large.Data[3*mib:3*mib+1000])
 		before := s.LossEpoch()
-		mustMiss(t, s, small)
+		mustMissOnceRead(t, s, small)
 		r, err := s.Reader(t.Context(), large.Digest, 0)
 		if err != nil {
 			t.Fatal(err)
