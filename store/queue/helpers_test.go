@@ -37,10 +37,10 @@ func openStore(t fataler, dir string) *Store {
 	return s
 }
 
-// newStore returns a store that is closed when the test ends.
+// newStore returns a store that syncs nothing and is closed when the test ends.
 func newStore(t testing.TB) *Store {
 	t.Helper()
-	s := openStore(t, t.TempDir())
+	s := unsynced(t, openStore(t, t.TempDir()))
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
