@@ -107,6 +107,17 @@ func TestManyMissingInputsAreAllNamed(t *testing.T) {
 	}
 }
 
+func TestWhatAClientSentIsCutInErrors(t *testing.T) {
+	g := newGrid(t)
+	command := g.message(t, &repb.Command{Arguments: []string{"cc"}, Platform: platformOf("flavour", strings.Repeat("x", 100_000))})
+	d := g.message(t, &repb.Action{CommandDigest: command.Proto(), InputRootDigest: digest.SHA256.Empty().Proto()})
+	_, err := g.execute(t, d)
+	if message := status.Convert(err).Message(); status.Code(err) != codes.FailedPrecondition || len(message) > 1100 ||
+		!strings.HasPrefix(message, "Unregistered platform property [flavour=") {
+		t.Errorf("%d bytes: %.200s", len(message), err)
+	}
+}
+
 func TestCapabilitiesSayWhatIsServed(t *testing.T) {
 	g := newGrid(t, func(o *Options) { o.MaxBlobBytes = 1 << 30 })
 	got, err := g.capabilities.GetCapabilities(t.Context(), &repb.GetCapabilitiesRequest{InstanceName: "main"})

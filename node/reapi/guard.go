@@ -91,6 +91,11 @@ func (g guarded) settle(ctx context.Context, method string, err error, panicked 
 		return nil
 	}
 	err = statusOf(err)
+	if st := status.Convert(err); len(st.Message()) > maxMessage+len("...") {
+		p := st.Proto()
+		p.Message = bounded(p.Message)
+		err = status.ErrorProto(p)
+	}
 	if status.Code(err) == codes.Internal {
 		g.log.ErrorContext(ctx, "a call failed", "method", method, "error", err)
 	}
