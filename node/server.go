@@ -18,7 +18,7 @@ func (n *Node) openServer(context.Context) error {
 		Instance: n.config.Instance, EmptyInstance: n.config.EmptyInstance,
 		CAS: n.stores.cas, Results: n.stores.results, Scheduler: n.scheduler, Proposer: n.proposer,
 		MatchedKeys: n.config.MatchedKeys(), CarriedKeys: n.config.CarryProperty,
-		MaxTimeout: n.config.MaxExecutionTimeout,
+		MaxTimeout: n.config.MaxExecutionTimeout, MaxBlobBytes: n.stores.cas.MaxBlobBytes(),
 		Closing:    n.closing, Logger: n.logger,
 	})
 	if err != nil {

@@ -233,3 +233,6 @@ func (s *Store) Window() time.Duration { return s.window }
 // LossEpoch grows when blobs were lost that somebody may rely on: what callers
 // remember about presence must be dropped then.
 func (s *Store) LossEpoch() uint64 { return s.lossEpoch.Load() }
+
+// MaxBlobBytes is the size of the largest blob that a client can store.
+func (s *Store) MaxBlobBytes() int64 { return min(maxBlobSize, s.geo.uploadLimit) }
