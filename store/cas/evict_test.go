@@ -128,9 +128,11 @@ func TestWhatIsUsedLateIsCarriedOver(t *testing.T) {
 		}
 		time.Sleep(s.Window() - s.Window()/10) // the copies know of the last use
 		for _, b := range []Blob{small, large} {
-			if h, ok := s.lookup(b.Digest, 0); !ok || !s.holds(h.stamp, s.now()) {
+			h, ok := s.lookup(b.Digest, 0)
+			if !ok || !s.holds(h.stamp, s.now()) {
 				t.Errorf("%s is not protected within its window", b.Digest)
-			} else {
+			}
+			if ok {
 				h.release()
 			}
 		}

@@ -91,11 +91,12 @@ func TestBitRotIsNeverServed(t *testing.T) {
 func TestTheScrubFindsRotThatNobodyReads(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t.TempDir())
+	o.MaxBytes = 512 * mib // all in one generation, indexed when it is closed
 	s := openStore(t, o)
 	good, small, large := testBlob(1, 5000), testBlob(2, 5000), testBlob(3, 5*mib)
 	put(t, s, good)
-	put(t, s, small)
 	put(t, s, large)
+	put(t, s, small)
 	closeStore(t, s)
 	rot(t, o.Dir, small.Data[1000:2000])
 	rot(t, o.Dir, large.Data[3*mib:3*mib+1000])
