@@ -20,6 +20,9 @@ const (
 	inspectEvery     = 5               // rounds
 )
 
+// leastLoad is the shortest time from a load that is under way to the kill.
+const leastLoad = 10 * time.Millisecond
+
 // killer is the state of the kill loop: one data directory, killed again and again.
 type killer struct {
 	*settings
@@ -59,7 +62,7 @@ func (k *killer) round(ctx context.Context, i int, last bool) error {
 	if err != nil {
 		return err
 	}
-	moment := 100*time.Millisecond + time.Duration(k.random.Int64N(int64(2*time.Second)))
+	moment := leastLoad + time.Duration(k.random.Int64N(int64(2*time.Second)))
 	if build != nil {
 		moment += time.Second + time.Duration(k.random.Int64N(int64(4*time.Second))) // Bazel starts slowly
 	}

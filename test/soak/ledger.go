@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -74,6 +75,17 @@ func (l *ledger) blobList() []digest.Digest {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Collect(maps.Keys(l.blobs))
+}
+
+// worthwhile is an error when a load achieved nothing, so that there is nothing to
+// look at: on a machine that is too slow, or with a node that refuses everything.
+func (l *ledger) worthwhile() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.ops) == 0 || len(l.blobs) == 0 {
+		return errors.New("the load achieved nothing: no operation was accepted")
+	}
+	return nil
 }
 
 // unfinished returns how many operations were accepted, and how many of these

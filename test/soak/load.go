@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 
@@ -33,7 +34,10 @@ type load struct {
 	wg     sync.WaitGroup
 }
 
-// startLoad begins a load on the node.
+// startPatience is far above what the first operation takes to be accepted.
+const startPatience = time.Minute
+
+// startLoad begins a load on the node and returns once that is under way.
 func startLoad(ctx context.Context, n *harness.Node, marker string, random *rand.Rand) (*load, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	l := &load{ledger: newLedger(), marker: marker, cancel: cancel}
@@ -56,7 +60,16 @@ func startLoad(ctx context.Context, n *harness.Node, marker string, random *rand
 			}
 		})
 	}
-	return l, nil
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		err := l.ledger.worthwhile()
+		if err == nil {
+			return l, nil
+		}
+		if time.Since(began) > startPatience || ctx.Err() != nil {
+			l.stop()
+			return nil, err
+		}
+	}
 }
 
 // stop ends the load and waits for its callers.
@@ -65,13 +78,22 @@ func (l *load) stop() {
 	l.wg.Wait()
 }
 
+// uploadPause paces the uploads, so that all rounds of a loop together fit into
+// the store with room to spare: everything in it is protected.
+const uploadPause = 25 * time.Millisecond
+
 // upload stores ten blobs at once, or sometimes one large one.
 func (l *load) upload(ctx context.Context, c *client.Client, random *rand.Rand) error {
+	select {
+	case <-time.After(uploadPause):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var sources []client.Source
 	for range 10 {
 		sources = append(sources, client.Blob(digest.SHA256, randomBytes(random, 1+random.IntN(16<<10))))
 	}
-	if random.IntN(20) == 0 {
+	if random.IntN(40) == 0 {
 		sources = []client.Source{client.Blob(digest.SHA256, randomBytes(random, 5<<20+random.IntN(1<<20)))}
 	}
 	return l.store(ctx, c, sources)

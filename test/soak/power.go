@@ -79,7 +79,7 @@ func (p *power) round(ctx context.Context, i int) error {
 	if err != nil {
 		return err
 	}
-	moment := 200*time.Millisecond + time.Duration(p.random.Int64N(int64(4*time.Second)))
+	moment := leastLoad + time.Duration(p.random.Int64N(int64(4*time.Second)))
 	select {
 	case <-time.After(moment):
 	case <-ctx.Done():

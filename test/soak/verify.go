@@ -76,6 +76,9 @@ func (c *complaints) err() error {
 
 // verify waits for what was unfinished and reads back everything in the ledger.
 func verify(ctx context.Context, n *harness.Node, l *ledger, mayLose bool, total *counts) error {
+	if err := l.worthwhile(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, finishPatience)
 	defer cancel()
 	c, err := n.Client(client.Options{Tool: "soak"})
