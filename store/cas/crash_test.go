@@ -75,7 +75,7 @@ func TestSIGKILLLosesNothingAcknowledged(t *testing.T) {
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	next := uint64(1)
 	var names []digest.Digest
-	for round := range 4 {
+	for round := range 3 {
 		acked := runAndKill(t, dir, next, 20+rng.IntN(100))
 		s, err := Open(t.Context(), crashOptions(dir))
 		if err != nil {

@@ -3,6 +3,7 @@ package cas
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -31,6 +32,12 @@ func modelBlob(seed uint64) Blob {
 // TestTheStoreAgreesWithAMap runs random calls in a small store with the clock
 // going on between them, with evictions and reopens.
 func TestTheStoreAgreesWithAMap(t *testing.T) {
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue { // each opens several stores
+		if err := checks.Value.Set("20"); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = checks.Value.Set(checks.DefValue) }()
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := testOptions(t.TempDir())
