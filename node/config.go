@@ -24,13 +24,17 @@ type Config struct {
 	Retention        time.Duration // of finished operations
 	MaxCacheEntries  int           // of the action cache; 0: no limit but the disk
 
-	Slots               int // of local workers; 0: none
+	Slots               int      // of local workers; 0: none
+	Runners             []string // of local workers; none: each that works here
+	HidePath            []string // directories that sandboxed actions do not see
 	Platform            []Property
 	MatchProperty       []string
 	CarryProperty       []string
 	MaxExecutionTimeout time.Duration
-	WorkDir             string // scratch and input files of local workers
-	WorkCacheSize       Size   // of the disk of WorkDir
+	WorkerExpiry        time.Duration // of a remote worker that is silent
+	UnmatchableGrace    time.Duration // of actions that no worker can take; 0: for ever
+	WorkDir             string        // scratch and input files of local workers
+	WorkCacheSize       Size          // of the disk of WorkDir
 
 	DrainTimeout time.Duration
 	LogLevel     slog.Level
@@ -113,6 +117,12 @@ func (c *Config) validateExecution() error {
 	}
 	if c.MaxExecutionTimeout < time.Second {
 		return fmt.Errorf("--max-execution-timeout %s: want at least 1s", c.MaxExecutionTimeout)
+	}
+	if c.WorkerExpiry < time.Second {
+		return fmt.Errorf("--worker-expiry %s: want at least 1s", c.WorkerExpiry)
+	}
+	if c.UnmatchableGrace < 0 {
+		return fmt.Errorf("--unmatchable-grace %s: want 0 (wait for ever) or more", c.UnmatchableGrace)
 	}
 	if c.DrainTimeout < 0 {
 		return fmt.Errorf("--drain-timeout %s: want 0 or more", c.DrainTimeout)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,14 +76,27 @@ func executionOptions() []Option {
 		"where the local workers lay out actions and keep their input files", func(c *Config) *string { return &c.WorkDir })
 	workDir.initial = func(c *Config, _ Machine) string { return filepath.Join(c.DataDir, "work") }
 	platform := Option{
-		Group: groupExecution, Name: "platform", Arg: "KEY=VALUE", List: true, Default: "runner=hosttools,OSFamily=linux,ISA=<this machine's>",
-		Help: "platform properties that the local workers offer; `default` stands for the default ones",
+		Group: groupExecution, Name: "platform", Arg: "KEY=VALUE", List: true, Default: "OSFamily=linux,ISA=<this machine's>",
+		Help: "platform properties that the local workers offer beside `runner`; `default` stands for the default ones",
 	}
 	platform.initial = func(_ *Config, m Machine) string { return m.platform() }
 	platform.set, platform.get = list(func(c *Config) *[]Property { return &c.Platform }, localMachine().platform(), parseProperty,
 		func(p Property) string { return p.Name + "=" + p.Value })
+	runner := Option{
+		Group: groupExecution, Name: "runner", Arg: "NAME", List: true, Default: autoRunners,
+		Help: "how the local workers run actions, the values of the property `runner` that they offer: " + strings.Join(runnerNames(), ", ") +
+			"; `auto` is each that works on this machine, see [runners.md](runners.md)",
+	}
+	runner.set, runner.get = list(func(c *Config) *[]string { return &c.Runners }, autoRunners, parseRunner, formatText)
+	hide := Option{
+		Group: groupExecution, Name: "hide-path", Arg: "DIR", List: true, Default: "",
+		Help: "directories of this machine that sandboxed actions do not see, beside --data-dir, --work-dir, /run and /tmp",
+	}
+	hide.set, hide.get = list(func(c *Config) *[]string { return &c.HidePath }, "", parseDir, formatText)
 	return []Option{
 		slots,
+		runner,
+		hide,
 		platform,
 		keysOption("match-property", defaultMatch, "keys of platform properties that a worker must offer with the action's value; those of --platform always are",
 			func(c *Config) *[]string { return &c.MatchProperty }),
@@ -90,6 +104,10 @@ func executionOptions() []Option {
 			func(c *Config) *[]string { return &c.CarryProperty }),
 		durationOption(groupExecution, "max-execution-timeout", "2h",
 			"longest time-out that an action may ask for, and the time-out of those that ask for none", func(c *Config) *time.Duration { return &c.MaxExecutionTimeout }),
+		durationOption(groupExecution, "worker-expiry", "30s",
+			"how long a remote worker may be silent before its actions are given to others", func(c *Config) *time.Duration { return &c.WorkerExpiry }),
+		durationOption(groupExecution, "unmatchable-grace", "0s",
+			"how long an action waits while no worker offers what it needs, before it fails with FAILED_PRECONDITION; 0 for ever", func(c *Config) *time.Duration { return &c.UnmatchableGrace }),
 		workDir,
 		sizeOption(groupExecution, "work-cache-size", "5% max 20GiB",
 			"disk use of the input files kept in --work-dir", func(c *Config) *Size { return &c.WorkCacheSize }),
@@ -108,6 +126,13 @@ func runningOptions() []Option {
 		level,
 		format,
 	}
+}
+
+func parseRunner(s string) (string, error) {
+	if names := append(runnerNames(), autoRunners); !slices.Contains(names, s) {
+		return "", fmt.Errorf("%q: want one of %s", s, strings.Join(names, ", "))
+	}
+	return s, nil
 }
 
 func parseLogFormat(s string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/bgrid-node/bgrid-node/node/bots"
 	"github.com/bgrid-node/bgrid-node/node/reapi"
 )
 
@@ -16,10 +17,18 @@ func (n *Node) openServer(context.Context) error {
 	n.server = grpc.NewServer(append(reapi.ServerOptions(), n.metrics.Interceptors()...)...)
 	err := reapi.Register(n.server, reapi.Options{
 		Instance: n.config.Instance, EmptyInstance: n.config.EmptyInstance,
-		CAS: n.stores.cas, Results: n.stores.results, Scheduler: n.scheduler, Proposer: n.proposer,
+		CAS: n.stores.cas, Results: n.stores.results, Scheduler: n.scheduler, Proposer: n.proposer, Streams: n.streams,
 		MatchedKeys: n.config.MatchedKeys(), CarriedKeys: n.config.CarryProperty,
 		MaxTimeout: n.config.MaxExecutionTimeout, MaxBlobBytes: n.stores.cas.MaxBlobBytes(),
-		Closing:    n.closing, Logger: n.logger,
+		Closing: n.closing, Logger: n.logger,
+	})
+	if err != nil {
+		return err
+	}
+	err = bots.Register(reapi.Guard(n.server, n.logger), bots.Options{
+		Instance: n.config.Instance, EmptyInstance: n.config.EmptyInstance,
+		Scheduler: n.scheduler, Blobs: n.stores.cas, Expiry: n.config.WorkerExpiry,
+		Closing: n.closing, Logger: n.logger,
 	})
 	if err != nil {
 		return err

@@ -24,6 +24,11 @@ type guarded struct {
 	log *slog.Logger
 }
 
+// Guard returns a registrar that gives services of other packages the same
+// treatment, and their errors the same codes, as those of this one get. s must
+// have been made with ServerOptions.
+func Guard(s grpc.ServiceRegistrar, log *slog.Logger) grpc.ServiceRegistrar { return guarded{s, log} }
+
 // RegisterService implements grpc.ServiceRegistrar.
 func (g guarded) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	d := *desc

@@ -49,6 +49,10 @@ type State struct {
 	// WaitReason says why it is still queued, or, when executing, that its worker
 	// has not come back since the node was started; empty otherwise.
 	WaitReason string
+	// StdoutStream and StderrStream are resource names by which the output can be
+	// read while it is executing; empty when that is not possible. See
+	// Session.Streams.
+	StdoutStream, StderrStream string
 	// Response is set when Done. Its ActionResult may carry more or less inlined
 	// content than a client asked for.
 	Response *repb.ExecuteResponse
@@ -64,6 +68,8 @@ type Bot struct {
 	// Leases are the jobs that the bot says it has. Those that an older session of
 	// the bot had go on in the new one; the bot need not be told of them.
 	Leases []string
+	// Refuses is as in Session.Refuse, from the beginning on.
+	Refuses string
 }
 
 // Lease is a job handed to a bot.

@@ -15,9 +15,10 @@ type job struct {
 	row     *queue.Job
 	ops     []*operation // those not done
 	class   *class
-	lease   *lease // while a session has it
-	account string // who pays for it: the invocation
-	seq     uint64 // age: lower is older
+	lease   *lease  // while a session has it
+	streams streams // of the attempt that said so last
+	account string  // who pays for it: the invocation
+	seq     uint64  // age: lower is older
 
 	// While it waits in its class's queue:
 	list       *jobList

@@ -53,6 +53,7 @@ func (s *Scheduler) stateLocked(op *operation) *State {
 		st.Done, st.Stage = true, queue.Completed
 	default:
 		st.WaitReason = s.reasonOf(op.job).String()
+		st.StdoutStream, st.StderrStream = op.job.streamsOf()
 	}
 	if st.Stage != queue.Queued {
 		st.Worker = row.BotID

@@ -38,7 +38,8 @@ type Scheduler struct {
 	inflight   map[mergeKey]*job
 	submitting flights[mergeKey]
 	opening    flights[botKey]
-	holds      map[string]*hold // by job: slots promised between propose and commit
+	entering   map[botKey]string // why a bot that opens a session takes no work
+	holds      map[string]*hold  // by job: slots promised between propose and commit
 	ledger     ledger
 	seq        uint64
 	outbox     []errand // to be proposed as soon as mu is free
@@ -86,6 +87,7 @@ func New(o Options) (*Scheduler, error) {
 		inflight:   map[mergeKey]*job{},
 		submitting: flights[mergeKey]{},
 		opening:    flights[botKey]{},
+		entering:   map[botKey]string{},
 		holds:      map[string]*hold{},
 		ledger:     ledger{accounts: map[string]*account{}},
 		drained:    map[botKey]bool{},

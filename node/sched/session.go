@@ -21,6 +21,7 @@ type Session struct {
 	wake   chan struct{} // one Next at a time is woken
 
 	// Guarded by s.mu.
+	shown     *queue.Session // row, but with what the bot last said of itself, see Reshape
 	classes   []*class
 	leases    map[string]*lease      // by job
 	lingering map[string]*time.Timer // slots of cancelled leases that the bot may still be killing
@@ -28,6 +29,7 @@ type Session struct {
 	events    []Event                // for Next
 	given     uint64                 // when it was last given a job, on the scheduler's sequence
 	calls     int                    // of the bot that are under way
+	polls     int                    // of those, the ones that wait, see Await
 	seen      time.Time              // the end of its last call
 	expiry    *time.Timer            // nil for a session of this process
 	away      bool                   // open since before the node started, and not heard of since
@@ -39,7 +41,7 @@ type Session struct {
 
 func newSession(s *Scheduler, row *queue.Session) *Session {
 	ses := &Session{
-		s: s, row: row, offers: make(map[queue.Property]struct{}, len(row.Properties)),
+		s: s, row: row, shown: row, offers: make(map[queue.Property]struct{}, len(row.Properties)),
 		wake: make(chan struct{}, 1), leases: map[string]*lease{}, seen: time.Now(),
 	}
 	for _, p := range row.Properties {
@@ -56,7 +58,7 @@ func (s *Scheduler) OpenSession(ctx context.Context, b Bot) (*Session, error) {
 		return nil, fmt.Errorf("open session of bot %q: id and capacity must be set", b.BotID)
 	}
 	key := botKey{b.Instance, b.BotID}
-	older, err := s.takeTurn(ctx, key)
+	older, err := s.takeTurn(ctx, key, line(b.Refuses))
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +72,7 @@ func (s *Scheduler) OpenSession(ctx context.Context, b Bot) (*Session, error) {
 	s.mu.Lock()
 	defer s.unlock()
 	s.opening.land(key)
+	delete(s.entering, key)
 	if err == nil {
 		err = errs[0] // the older one may be closed by now
 	}
@@ -85,7 +88,7 @@ func (s *Scheduler) OpenSession(ctx context.Context, b Bot) (*Session, error) {
 
 // takeTurn waits until nobody else opens a session for the bot, and returns the
 // one that is open.
-func (s *Scheduler) takeTurn(ctx context.Context, key botKey) (*Session, error) {
+func (s *Scheduler) takeTurn(ctx context.Context, key botKey, refuses string) (*Session, error) {
 	for {
 		s.mu.Lock()
 		if s.draining || s.stopped {
@@ -95,6 +98,7 @@ func (s *Scheduler) takeTurn(ctx context.Context, key botKey) (*Session, error) 
 		turn, busy := s.opening[key]
 		if !busy {
 			s.opening[key] = make(chan struct{})
+			s.entering[key] = refuses
 			older := s.bots[key]
 			s.mu.Unlock()
 			return older, nil

@@ -8,7 +8,7 @@ import (
 
 // The methods here need the scheduler's mu.
 
-func (ses *Session) capacity() int { return int(ses.row.Capacity) }
+func (ses *Session) capacity() int { return int(ses.shown.Capacity) }
 
 // free counts the slots that may be promised: none while the session takes no
 // work. It is negative for a moment while the bot reports the end of a lease
@@ -36,7 +36,7 @@ func (ses *Session) refusal() string {
 
 // present tells whether the bot is certain to live: it is in this process, or in
 // a call.
-func (ses *Session) present() bool { return ses.expiry == nil || ses.calls > 0 }
+func (ses *Session) present() bool { return ses.expiry == nil || ses.calls > 0 || ses.polls > 0 }
 
 // matches tells whether the session can take the class's jobs.
 func (ses *Session) matches(c *class) bool {
@@ -77,15 +77,8 @@ func (s *Scheduler) addSession(row *queue.Session) *Session {
 	key := botKey{row.Instance, row.BotID}
 	s.sessions[row.ID] = ses
 	s.bots[key] = ses
-	ses.drained = s.drained[key]
-	for p := range ses.offers {
-		s.offers[p]++
-	}
-	for _, c := range s.classes {
-		if ses.matches(c) {
-			c.join(ses)
-		}
-	}
+	ses.drained, ses.refuses = s.drained[key], s.entering[key]
+	s.advertise(ses)
 	if !row.Local || row.NodeID != s.o.NodeID {
 		ses.expiry = s.after(s.o.SessionExpiry, func() { s.expire(ses) })
 	}
@@ -110,15 +103,7 @@ func (s *Scheduler) dropSession(ses *Session) {
 	if key := (botKey{ses.row.Instance, ses.row.BotID}); s.bots[key] == ses {
 		delete(s.bots, key)
 	}
-	for p := range ses.offers {
-		if s.offers[p]--; s.offers[p] == 0 {
-			delete(s.offers, p)
-		}
-	}
-	for _, c := range ses.classes {
-		c.leave(ses)
-	}
-	ses.classes = nil
+	s.withdraw(ses)
 	s.armGrace()
 	for _, t := range ses.lingering {
 		t.Stop()

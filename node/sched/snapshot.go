@@ -70,7 +70,7 @@ func (s *Scheduler) Snapshot(ctx context.Context, most int) *Snapshot {
 	for _, ses := range s.sessions {
 		n.Workers = append(n.Workers, s.workerOf(ses))
 		n.Running += len(ses.leases)
-		p := platformFor(platforms, ses.row.Instance, ses.row.Properties)
+		p := platformFor(platforms, ses.row.Instance, ses.shown.Properties)
 		p.Slots += ses.capacity()
 		p.Busy += len(ses.leases)
 	}
@@ -98,7 +98,7 @@ func (s *Scheduler) Snapshot(ctx context.Context, most int) *Snapshot {
 }
 
 func (s *Scheduler) workerOf(ses *Session) Worker {
-	w := Worker{Session: ses.row, Drained: ses.drained, Away: ses.away, Refuses: ses.refuses}
+	w := Worker{Session: ses.shown, Drained: ses.drained, Away: ses.away, Refuses: ses.refuses}
 	for _, l := range ses.leases {
 		if len(l.job.ops) > 0 {
 			w.Running = append(w.Running, s.stateLocked(l.job.ops[0]))
