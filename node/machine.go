@@ -44,7 +44,7 @@ func isa(goarch string) string {
 }
 
 func (m Machine) platform() string {
-	return "runner=hosttools,OSFamily=linux,ISA=" + m.ISA
+	return "OSFamily=linux,ISA=" + m.ISA
 }
 
 func (m Machine) getenv(key string) string {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/runners"
-	"github.com/bgrid-node/bgrid-node/runners/hosttools"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 )
 
@@ -31,25 +30,24 @@ func (n *Node) openWorkers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	runner, err := hosttools.New(hosttools.Options{Dir: n.config.WorkDir, Logger: n.logger})
+	open, err := n.openRunners()
 	if err != nil {
 		return err
 	}
-	n.closers.add("hosttools runner", runner.Close)
 	host, err := os.Hostname()
 	if err != nil {
 		host = n.dir.nodeID
 	}
 	bot := sched.Bot{
 		Instance: n.config.Instance, BotID: host + "/local", Capacity: n.config.Slots, Local: true,
-		Properties: queueProperties(n.config.Platform),
+		Properties: queueProperties(n.config.offered(open)),
 	}
 	n.workers.session, err = n.scheduler.OpenSession(ctx, bot)
 	if err != nil {
 		return err
 	}
 	n.workers.worker, err = runners.NewWorker(runners.WorkerOptions{
-		Leases: leases{n.workers.session}, Blobs: blobs{n.stores.cas}, Runners: []runners.Runner{runner},
+		Leases: leases{n.workers.session}, Blobs: blobs{n.stores.cas}, Runners: open,
 		Dir: n.config.WorkDir, CacheBytes: n.config.WorkCacheSize.Of(disk), Slots: n.config.Slots,
 		Name: bot.BotID, Logger: n.logger,
 	})

@@ -7,6 +7,7 @@ package runners
 import (
 	"context"
 	"io"
+	"os"
 	"time"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
@@ -104,6 +105,11 @@ type Task struct {
 	Stderr     string
 	Timeout    time.Duration // 0: none
 	Properties []Property
+
+	// Layers, for a runner that implements Layering and asked for it, is what Dir is
+	// to be laid over.
+	Layers *Layers
+	Limits Limits
 }
 
 // Exit is how a command ended.
@@ -113,6 +119,13 @@ type Exit struct {
 	Started   time.Time
 	Completed time.Time
 	Usage     Usage
+	// Root is, for a Task with Layers, the root directory of all that the command saw
+	// and left, open for finding its outputs; the receiver closes it. Otherwise nil:
+	// Task.Dir holds it.
+	Root *os.File
+	// Exceeded names the limit for which the command was killed, in words for the
+	// client; "" when it was not.
+	Exceeded string
 }
 
 // Usage is what a command and all its descendants used.

@@ -16,8 +16,9 @@ import (
 )
 
 // RunAll runs the whole suite. factory makes a runner and closes it in a Cleanup
-// of the test that it is given.
-func RunAll(t *testing.T, factory func(t *testing.T) runners.Runner) {
+// of the test that it is given. variables names those that the runner's tools set
+// in the environment whatever the command says: none, or PWD.
+func RunAll(t *testing.T, factory func(t *testing.T) runners.Runner, variables ...string) {
 	for _, group := range []struct {
 		name  string
 		tests []test
@@ -27,7 +28,11 @@ func RunAll(t *testing.T, factory func(t *testing.T) runners.Runner) {
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.tests {
-				t.Run(c.name, func(t *testing.T) { c.do(newRig(t, factory(t))) })
+				t.Run(c.name, func(t *testing.T) {
+					r := newRig(t, factory(t))
+					r.variables = variables
+					c.do(r)
+				})
 			}
 		})
 	}
@@ -44,6 +49,8 @@ type rig struct {
 	runner runners.Runner
 	dir    string // the input root
 	out    string // directory of stdout and stderr
+
+	variables []string // see RunAll
 }
 
 func newRig(t *testing.T, runner runners.Runner) *rig {

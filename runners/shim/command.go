@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"os"
 	"syscall"
 	"time"
 	"unsafe"
@@ -15,6 +16,10 @@ type command struct {
 	pidfd    int
 	started  int64     // CLOCK_REALTIME, nanoseconds
 	deadline time.Time // zero: none
+	status   int       // pipe to read; -1: none
+
+	stdout, stderr string
+	output         int64 // the most bytes of each; 0: any
 }
 
 // start opens the files and forks. The error is a syscall.Errno.
@@ -35,23 +40,129 @@ func start(r Request) (*command, Stage, error) {
 	}
 	defer closeOutput(stderr, null)
 
-	c := &command{pidfd: -1}
+	c := &command{pidfd: -1, status: -1, stdout: r.Stdout, stderr: r.Stderr, output: r.Limits.Output}
+	files := []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)}
+	more, err := c.openMore(r)
+	if err != nil {
+		return nil, StageExec, err
+	}
+	for _, fd := range more {
+		defer unix.Close(fd)
+		files = append(files, uintptr(fd))
+	}
 	now := time.Now()
 	c.started = now.UnixNano()
 	if r.Timeout > 0 {
 		c.deadline = now.Add(r.Timeout)
 	}
+	restore := r.Limits.set()
+	lower := raiseOOMScore()
 	c.pid, err = syscall.ForkExec(r.Path, r.Args, &syscall.ProcAttr{
-		Dir:   r.Dir,
-		Env:   r.Env,
-		Files: []uintptr{uintptr(null), uintptr(stdout), uintptr(stderr)},
-		Sys: &syscall.SysProcAttr{
-			Setsid:    true,
-			Pdeathsig: syscall.SIGKILL,
-			PidFD:     &c.pidfd,
-		},
+		Dir: r.Dir, Env: r.Env, Files: files, Sys: c.attributes(r),
 	})
-	return c, StageExec, err
+	lower()
+	restore()
+	if err != nil {
+		c.readStatus()
+		return c, StageExec, err
+	}
+	r.Limits.seal(c.pid)
+	return c, StageExec, nil
+}
+
+// attributes makes the command the leader of a session, in the namespaces that
+// the request asks for.
+func (c *command) attributes(r Request) *syscall.SysProcAttr {
+	sys := &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL, PidFD: &c.pidfd, Cloneflags: r.Namespaces}
+	if r.Namespaces&unix.CLONE_NEWUSER != 0 {
+		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: r.InnerUser, HostID: os.Geteuid(), Size: 1}}
+		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: r.InnerGroup, HostID: os.Getegid(), Size: 1}}
+	}
+	return sys
+}
+
+// openMore opens what the command has at StatusFD and SpecFD.
+func (c *command) openMore(r Request) (fds []int, err error) {
+	if r.Status {
+		var pipe [2]int
+		if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+			return nil, err
+		}
+		c.status = pipe[0]
+		fds = append(fds, pipe[1])
+	}
+	if len(r.Spec) > 0 {
+		fd, err := unix.MemfdCreate("spec", unix.MFD_CLOEXEC)
+		if err == nil {
+			fds = append(fds, fd)
+			if err = writeAll(fd, r.Spec); err == nil {
+				_, err = unix.Seek(fd, 0, 0)
+			}
+		}
+		if err != nil {
+			for _, fd := range fds {
+				unix.Close(fd)
+			}
+			c.readStatus()
+			return nil, err
+		}
+	}
+	return fds, nil
+}
+
+func writeAll(fd int, b []byte) error {
+	for len(b) > 0 {
+		n, err := unix.Write(fd, b)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// readStatus returns what came through the status pipe, when nobody is left who
+// could write, and closes it.
+func (c *command) readStatus() string {
+	if c.status < 0 {
+		return ""
+	}
+	defer func() { unix.Close(c.status); c.status = -1 }()
+	if unix.SetNonblock(c.status, true) != nil {
+		return ""
+	}
+	note := make([]byte, maxNote)
+	n := 0
+	for n < len(note) {
+		k, err := unix.Read(c.status, note[n:])
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || k == 0 {
+			break
+		}
+		n += k
+	}
+	return string(note[:n])
+}
+
+func clip(s string) string { return s[:min(len(s), maxNote)] }
+
+// talksTooMuch tells whether stdout or stderr has become too large.
+func (c *command) talksTooMuch() bool {
+	if c.output <= 0 {
+		return false
+	}
+	for _, path := range [...]string{c.stdout, c.stderr} {
+		var st unix.Stat_t
+		if path != "" && unix.Lstat(path, &st) == nil && st.Size > c.output {
+			return true
+		}
+	}
+	return false
 }
 
 // openOutput never follows a link and never waits: an action that got hold of the
@@ -163,6 +274,16 @@ func (c *command) finish(reply *Reply) {
 	unix.Close(c.pidfd)
 	reply.addUsage(&usage)
 	killDescendants(reply)
+	reply.Note = c.readStatus()
+	reply.OutputExceeded = reply.OutputExceeded || c.talksTooMuch()
+}
+
+// CloseRoot closes Root if there is one.
+func (r *Reply) CloseRoot() {
+	if r.Root != nil {
+		_ = r.Root.Close()
+		r.Root = nil
+	}
 }
 
 func (r *Reply) addUsage(u *syscall.Rusage) {

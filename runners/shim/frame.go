@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"syscall"
 	"time"
@@ -21,7 +22,27 @@ type Request struct {
 	Stdout  string   // absolute path, created or truncated; "" is /dev/null
 	Stderr  string
 	Timeout time.Duration // 0: none
+
+	// Status opens a pipe for the command at StatusFD; what is written to it is
+	// Reply.Note.
+	Status bool
+	// Spec, unless empty, is a file in memory that the command has at SpecFD.
+	Spec []byte
+	// Overlay is mounted while the command runs. The shim must have mounts of its
+	// own.
+	Overlay *Overlay
+	// Namespaces are clone(2) flags of new namespaces for the command. A new user
+	// namespace has one user and one group, the shim's, at InnerUser and InnerGroup.
+	Namespaces            uintptr
+	InnerUser, InnerGroup int
+	Limits                Limits
 }
+
+// Descriptors of the command beyond the standard ones, see Request.
+const (
+	StatusFD = 3
+	SpecFD   = 4
+)
 
 // Stage says what could not be done when Reply.Errno is set.
 type Stage uint8
@@ -31,6 +52,7 @@ const (
 	StageExec   Stage = iota // fork, chdir and exec
 	StageStdout              // opening Request.Stdout
 	StageStderr
+	StageMount // Request.Overlay; Reply.Note says more
 )
 
 // Reply tells how a command ended. All that it started is gone.
@@ -40,6 +62,12 @@ type Reply struct {
 	Status   syscall.WaitStatus
 	TimedOut bool
 	Killed   bool // by Process.Run's context
+	// OutputExceeded: killed for more stdout or stderr than Limits.Output.
+	OutputExceeded bool
+	Note           string // at most maxNote bytes: see Request.Status, and why Stage is StageMount
+	// Root is the root directory of Request.Overlay, as the command left it, for
+	// the receiver to close; nil without one.
+	Root *os.File
 
 	Started   int64 // nanoseconds of CLOCK_REALTIME
 	Completed int64
@@ -64,6 +92,9 @@ const (
 	// maxFrame bounds a request: the kernel's limit for arguments and environment
 	// is 6 MiB (a quarter of the largest stack that counts), paths come on top.
 	maxFrame = 32 << 20
+	// maxNote and maxReply bound a reply.
+	maxNote  = 3 << 10
+	maxReply = 4 << 10
 )
 
 var errFrame = errors.New("malformed frame")
@@ -87,18 +118,55 @@ func endFrame(b []byte) []byte {
 
 func appendRequest(b []byte, r Request) []byte {
 	b = binary.AppendVarint(b, int64(r.Timeout))
-	for _, s := range [...]string{r.Path, r.Dir, r.Stdout, r.Stderr} {
+	for _, v := range r.numbers() {
+		b = binary.AppendVarint(b, *v)
+	}
+	for _, s := range [...]string{r.Path, r.Dir, r.Stdout, r.Stderr, string(r.Spec)} {
 		b = appendString(b, s)
 	}
-	return appendStrings(appendStrings(b, r.Args), r.Env)
+	b = appendStrings(appendStrings(b, r.Args), r.Env)
+	b = append(b, boolByte(r.Status), boolByte(r.Overlay != nil))
+	if o := r.Overlay; o != nil {
+		for _, s := range o.paths() {
+			b = appendString(b, *s)
+		}
+		b = appendStrings(b, o.Dirs)
+	}
+	return b
 }
 
 func decodeRequest(b []byte) (r Request, err error) {
 	d := decoder{b: b}
 	r.Timeout = time.Duration(d.varint())
+	var namespaces, user, group int64
+	numbers := r.numbers()
+	numbers[0], numbers[1], numbers[2] = &namespaces, &user, &group
+	for _, v := range numbers {
+		*v = d.varint()
+	}
+	r.Namespaces, r.InnerUser, r.InnerGroup = uintptr(namespaces), int(user), int(group)
 	r.Path, r.Dir, r.Stdout, r.Stderr = d.string(), d.string(), d.string(), d.string()
+	if spec := d.string(); spec != "" {
+		r.Spec = []byte(spec)
+	}
 	r.Args, r.Env = d.strings(), d.strings()
+	r.Status = d.byte() != 0
+	if d.byte() != 0 {
+		r.Overlay = &Overlay{}
+		for _, s := range r.Overlay.paths() {
+			*s = d.string()
+		}
+		r.Overlay.Dirs = d.strings()
+	}
 	return r, d.end()
+}
+
+// numbers lists the request's numbers in the order of the wire. The first three,
+// which are not of this type, are copies.
+func (r *Request) numbers() []*int64 {
+	namespaces, user, group := int64(r.Namespaces), int64(r.InnerUser), int64(r.InnerGroup)
+	l := &r.Limits
+	return []*int64{&namespaces, &user, &group, &l.FileSize, &l.Output, &l.Processes, &l.Memory}
 }
 
 // fields lists the reply's numbers in the order of the wire, without Errno,
@@ -117,7 +185,8 @@ func appendReply(b []byte, r *Reply) []byte {
 	for _, v := range r.fields() {
 		b = binary.AppendVarint(b, *v)
 	}
-	return append(b, byte(r.Stage), boolByte(r.TimedOut), boolByte(r.Killed))
+	b = appendString(b, r.Note)
+	return append(b, byte(r.Stage), boolByte(r.TimedOut), boolByte(r.Killed), boolByte(r.OutputExceeded))
 }
 
 func decodeReply(b []byte) (r Reply, err error) {
@@ -128,8 +197,9 @@ func decodeReply(b []byte) (r Reply, err error) {
 	for _, v := range r.fields() {
 		*v = d.varint()
 	}
+	r.Note = d.string()
 	r.Stage = Stage(d.byte())
-	r.TimedOut, r.Killed = d.byte() != 0, d.byte() != 0
+	r.TimedOut, r.Killed, r.OutputExceeded = d.byte() != 0, d.byte() != 0, d.byte() != 0
 	return r, d.end()
 }
 
@@ -267,10 +337,19 @@ func (s *server) fill() error {
 	}
 }
 
+// writeReply sends the reply, and with its first byte the root of the command's
+// files when there is one.
 func (s *server) writeReply(seq uint32, r Reply) error {
 	s.out = endFrame(appendReply(beginFrame(s.out[:0], frameReply, seq), &r))
+	var rights []byte
+	if s.root > 0 {
+		rights = unix.UnixRights(s.root)
+		defer func(fd int) { unix.Close(fd) }(s.root)
+		s.root = 0
+	}
 	for b := s.out; len(b) > 0; {
-		n, err := unix.Write(s.conn, b)
+		n, err := unix.SendmsgN(s.conn, b, rights, nil, 0)
+		rights = nil
 		if err == unix.EINTR {
 			continue
 		}

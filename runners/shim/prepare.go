@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strconv"
@@ -10,13 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oomScoreAdj makes the kernel pick actions before the node when memory is short.
+// oomScoreAdj makes the kernel pick actions before the node, and before their
+// shim, when memory is short.
 const oomScoreAdj = 500
 
 // prepare makes this process what every action inherits from: a clean slate,
 // whatever the node itself inherited from its shell, service manager or
 // container. The limits are the mark, empty where there is none.
-func (s *server) prepare(softLimit, hardLimit string) error {
+func (s *server) prepare(softLimit, hardLimit, isolation string) error {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become a child subreaper: %w", err)
 	}
@@ -41,27 +43,25 @@ func (s *server) prepare(softLimit, hardLimit string) error {
 	if softErr == nil && hardErr == nil {
 		setLimits(unix.Rlimit{Cur: soft, Max: hard})
 	}
-	raiseOOMScore()
+	if err := isolate(isolation); err != nil {
+		return err
+	}
 	return resetSignals()
 }
 
-// raiseOOMScore needs no privilege: only lowering does.
-func raiseOOMScore() {
+// raiseOOMScore makes what is started from now on likelier to be killed than this
+// process, and returns what takes that back for this process alone.
+func raiseOOMScore() (lower func()) {
 	const file = "/proc/self/oom_score_adj"
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return
+		return func() {}
 	}
-	if now, err := strconv.Atoi(string(trimNewline(b))); err == nil && now < oomScoreAdj {
-		_ = os.WriteFile(file, []byte(strconv.Itoa(oomScoreAdj)), 0)
+	now, err := strconv.Atoi(string(bytes.TrimSpace(b)))
+	if err != nil || now >= oomScoreAdj || os.WriteFile(file, []byte(strconv.Itoa(oomScoreAdj)), 0) != nil {
+		return func() {}
 	}
-}
-
-func trimNewline(b []byte) []byte {
-	if n := len(b); n > 0 && b[n-1] == '\n' {
-		return b[:n-1]
-	}
-	return b
+	return func() { _ = os.WriteFile(file, b, 0) }
 }
 
 // resetSignals gives commands default dispositions and an empty mask. Signals

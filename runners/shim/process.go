@@ -31,12 +31,18 @@ type Process struct {
 	number int
 	seq    uint32
 	out    []byte
-	in     [256]byte
+	in     [maxReply]byte
 }
 
 // Start executes this binary again as a shim, whose main must call MaybeRun.
 // number, below MaxShims, tells shims with the same mark apart.
 func Start(mark Mark, number int) (*Process, error) {
+	return StartIsolated(mark, number, Isolation{})
+}
+
+// StartIsolated is Start with what the shim, and with it all its commands, is cut
+// off from. The error says when the kernel does not allow it.
+func StartIsolated(mark Mark, number int, isolation Isolation) (*Process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make socket pair: %w", err)
@@ -48,17 +54,17 @@ func Start(mark Mark, number int) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open connection to shim: %w", err)
 	}
-	args := []string{argv0, "", ""}
+	args := []string{argv0, "", "", isolation.String()}
 	if mark != 0 {
 		l := mark.limits(number)
-		args = []string{argv0, strconv.FormatUint(l.Cur, 10), strconv.FormatUint(l.Max, 10)}
+		args[1], args[2] = strconv.FormatUint(l.Cur, 10), strconv.FormatUint(l.Max, 10)
 	}
 	// A session of its own: the terminal's signals, and those sent to the node's
 	// process group, must not reach it before it has cleaned up.
 	proc, err := os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
 		Env:   []string{"GOMAXPROCS=1", "GOGC=50", "GOTRACEBACK=none"},
 		Files: []*os.File{nil, nil, os.Stderr, theirs},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+		Sys:   isolation.attributes(),
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start shim: %w", err), conn.Close())
@@ -112,11 +118,24 @@ func (p *Process) kill() {
 
 // read returns the reply to the request of the current sequence number.
 func (p *Process) read() (Reply, error) {
-	n := 0
+	n, root := 0, (*os.File)(nil)
+	fail := func(err error) (Reply, error) {
+		if root != nil {
+			_ = root.Close()
+		}
+		return Reply{}, err
+	}
+	var rights [64]byte // room for one descriptor
 	for {
-		k, err := p.conn.Read(p.in[n:])
+		k, r, _, _, err := p.conn.ReadMsgUnix(p.in[n:], rights[:])
+		if err == nil && k == 0 && r == 0 {
+			err = io.EOF
+		}
+		if err == nil && r > 0 {
+			root, err = descriptorIn(rights[:r])
+		}
 		if err != nil {
-			return Reply{}, err
+			return fail(err)
 		}
 		n += k
 		if n < headerLen {
@@ -124,16 +143,35 @@ func (p *Process) read() (Reply, error) {
 		}
 		size := int(binary.LittleEndian.Uint32(p.in[:])) + 4
 		if size < headerLen || size > len(p.in) || n > size {
-			return Reply{}, errFrame
+			return fail(errFrame)
 		}
 		if n < size {
 			continue
 		}
 		if p.in[4] != frameReply || binary.LittleEndian.Uint32(p.in[5:]) != p.seq {
-			return Reply{}, errFrame
+			return fail(errFrame)
 		}
-		return decodeReply(p.in[headerLen:size])
+		reply, err := decodeReply(p.in[headerLen:size])
+		if err != nil {
+			return fail(err)
+		}
+		reply.Root = root
+		return reply, nil
 	}
+}
+
+// descriptorIn takes the one descriptor out of a control message.
+func descriptorIn(rights []byte) (*os.File, error) {
+	messages, err := unix.ParseSocketControlMessage(rights)
+	if err != nil {
+		return nil, fmt.Errorf("parse control message: %w", err)
+	}
+	for _, m := range messages {
+		if fds, err := unix.ParseUnixRights(&m); err == nil && len(fds) == 1 {
+			return os.NewFile(uintptr(fds[0]), "root of a command"), nil
+		}
+	}
+	return nil, errFrame
 }
 
 // lost ends a shim that cannot be trusted any more, and what it left.

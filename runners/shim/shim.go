@@ -14,6 +14,7 @@
 package shim
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"syscall"
@@ -33,12 +34,12 @@ const (
 // never returns. Otherwise it returns at once. Every binary that starts shims
 // calls it first thing in main (tests: in TestMain).
 func MaybeRun() {
-	if len(os.Args) != 3 || os.Args[0] != argv0 {
+	if len(os.Args) != 4 || os.Args[0] != argv0 {
 		return
 	}
 	runtime.LockOSThread()
 	s := server{conn: connFD}
-	if err := s.prepare(os.Args[1], os.Args[2]); err != nil {
+	if err := s.prepare(os.Args[1], os.Args[2], os.Args[3]); err != nil {
 		os.Stderr.WriteString(argv0 + ": " + err.Error() + "\n")
 		os.Exit(1)
 	}
@@ -52,6 +53,7 @@ type server struct {
 	in    []byte // what was read of it; reused
 	taken int    // how much of in was taken as frames already
 	out   []byte // of the reply; reused
+	root  int    // the file system that the command saw, for the reply; 0: none
 }
 
 // serve answers requests until the node goes away.
@@ -78,6 +80,14 @@ func (s *server) serve() {
 // run executes one command and ends all that it leaves behind. alive is false
 // when the node went away meanwhile.
 func (s *server) run(seq uint32, req Request) (reply Reply, alive bool) {
+	if req.Overlay != nil {
+		var err error
+		if s.root, err = req.Overlay.mount(); err != nil {
+			reply.Errno, reply.Stage, reply.Note = errnoOf(err), StageMount, clip(err.Error())
+			return reply, true
+		}
+		defer req.Overlay.unmount()
+	}
 	c, stage, err := start(req)
 	if err != nil {
 		reply.Errno, reply.Stage = errnoOf(err), stage
@@ -123,6 +133,10 @@ func (s *server) await(seq uint32, c *command, reply *Reply) (alive bool) {
 		}
 		if n == 0 {
 			c.reapOrphans(reply)
+			if c.talksTooMuch() {
+				reply.OutputExceeded = true
+				c.kill()
+			}
 		}
 		if n == 0 && c.overdue() {
 			reply.TimedOut = true
@@ -139,7 +153,7 @@ func (s *server) await(seq uint32, c *command, reply *Reply) (alive bool) {
 }
 
 func errnoOf(err error) syscall.Errno {
-	if e, ok := err.(syscall.Errno); ok {
+	if e, ok := errors.AsType[syscall.Errno](err); ok && e != 0 {
 		return e
 	}
 	return syscall.EINVAL

@@ -1,4 +1,4 @@
-package hosttools
+package launch
 
 import (
 	"context"
@@ -11,9 +11,10 @@ import (
 
 // pool keeps idle shims. It grows with use and never shrinks before close.
 type pool struct {
-	mark  shim.Mark
-	log   *slog.Logger
-	swept chan struct{} // closed when nothing of an earlier life runs any more
+	mark      shim.Mark
+	isolation shim.Isolation
+	log       *slog.Logger
+	swept     chan struct{} // closed when nothing of an earlier life runs any more
 
 	mu     sync.Mutex
 	idle   []*shim.Process // the last used is the first taken: its memory is warm
@@ -24,12 +25,12 @@ type pool struct {
 var errClosed = errors.New("the runner is closed")
 
 func newPool(o Options) *pool {
-	p := &pool{log: o.Logger, taken: map[int]bool{}, swept: make(chan struct{})}
-	if o.Dir == "" {
+	p := &pool{log: o.Logger, isolation: o.Isolation, taken: map[int]bool{}, swept: make(chan struct{})}
+	if o.Owner == "" {
 		close(p.swept)
 		return p
 	}
-	p.mark = shim.MarkFor(o.Dir)
+	p.mark = shim.MarkFor(o.Owner)
 	go p.sweep()
 	return p
 }
@@ -75,7 +76,7 @@ func (p *pool) get(ctx context.Context) (*shim.Process, error) {
 	}
 	p.taken[number] = true
 	p.mu.Unlock()
-	s, err := shim.Start(p.mark, number)
+	s, err := shim.StartIsolated(p.mark, number, p.isolation)
 	if err != nil {
 		p.release(number)
 		return nil, err

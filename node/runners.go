@@ -1,0 +1,103 @@
+package node
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/bubblewrap"
+	"github.com/bgrid-node/bgrid-node/runners/hosttools"
+)
+
+// propertyRunner is the platform property that names runners.
+const propertyRunner = "runner"
+
+// autoRunners is the value of --runner that stands for each that works here.
+const autoRunners = "auto"
+
+// runnerKind is a runner that local workers can have.
+type runnerKind struct {
+	name string
+	open func(c *Config, log *slog.Logger) (closingRunner, error)
+}
+
+type closingRunner interface {
+	runners.Runner
+	Close() error
+}
+
+func runnerKinds() []runnerKind {
+	return []runnerKind{
+		{hosttools.Name, func(c *Config, log *slog.Logger) (closingRunner, error) {
+			return hosttools.New(hosttools.Options{Dir: c.WorkDir, Logger: log})
+		}},
+		{bubblewrap.Name, func(c *Config, log *slog.Logger) (closingRunner, error) {
+			return bubblewrap.New(bubblewrap.Options{Dir: c.WorkDir, Hide: c.hidden(), Logger: log})
+		}},
+	}
+}
+
+func runnerNames() []string {
+	var names []string
+	for _, k := range runnerKinds() {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// hidden lists the directories that no sandboxed action sees.
+func (c *Config) hidden() []string { return append([]string{c.DataDir}, c.HidePath...) }
+
+// wantedRunners lists the runners that were asked for: by --runner, or by the
+// property runner of --platform as a BuildGrid worker has it; nil: whatever works.
+func (c *Config) wantedRunners() []string {
+	if len(c.Runners) > 0 && !slices.Contains(c.Runners, autoRunners) {
+		return c.Runners
+	}
+	var names []string
+	for _, p := range c.Platform {
+		if p.Name == propertyRunner {
+			names = append(names, p.Value)
+		}
+	}
+	return names
+}
+
+// openRunners opens the runners that were asked for. Without any, each that works
+// on this machine: the log says which do not, and why.
+func (n *Node) openRunners() ([]runners.Runner, error) {
+	wanted := n.config.wantedRunners()
+	var open []runners.Runner
+	for _, kind := range runnerKinds() {
+		if len(wanted) > 0 && !slices.Contains(wanted, kind.name) {
+			continue
+		}
+		r, err := kind.open(&n.config, n.logger)
+		if err != nil && (len(wanted) > 0 || kind.name == hosttools.Name) {
+			return nil, fmt.Errorf("--runner %s: %w", kind.name, err)
+		}
+		if err != nil {
+			n.logger.Warn("a runner is not available; `bgrid-node doctor` says more", "runner", kind.name, "error", err)
+			continue
+		}
+		n.closers.add(kind.name+" runner", r.Close)
+		open = append(open, r)
+	}
+	return open, nil
+}
+
+// offered returns the properties of the local worker: those configured, with a
+// runner for each that is open.
+func (c *Config) offered(open []runners.Runner) []Property {
+	var list []Property
+	for _, r := range open {
+		list = append(list, Property{propertyRunner, r.Name()})
+	}
+	for _, p := range c.Platform {
+		if p.Name != propertyRunner {
+			list = append(list, p)
+		}
+	}
+	return list
+}

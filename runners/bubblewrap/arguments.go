@@ -1,0 +1,120 @@
+package bubblewrap
+
+import (
+	"path"
+	"strconv"
+	"strings"
+
+	"github.com/bgrid-node/bgrid-node/runners/props"
+	"github.com/bgrid-node/bgrid-node/runners/shim"
+)
+
+// machine is what the argument list depends on and no action changes.
+type machine struct {
+	boundProc bool     // the kernel refuses a fresh /proc: the host's, read-only
+	ownNet    bool     // bwrap makes the network, since the shim has none of its own
+	varTmp    bool     // the host has a directory /var/tmp
+	keepRun   []string // what tools need of the host's /run
+	hide      []string // absolute, clean: directories of the host that no action sees
+}
+
+// sandbox is one action's.
+type sandbox struct {
+	root       string // of the host: the input root, or what it was merged to
+	isRootFS   bool   // it is to be the root directory
+	keepTmp    bool   // with isRootFS: /tmp has files of the action
+	workingDir string // relative to root
+	props.Sandbox
+}
+
+// workTree is where the input root is when the host's files are around it. It is
+// the same for each action, so that paths in outputs are, too.
+const workTree = "/run/bgrid/build"
+
+// arguments returns bwrap's options: a pure function. The order matters, each one
+// is done on top of those before it.
+func arguments(m machine, s sandbox) []string {
+	args := []string{
+		"--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "bgrid",
+		"--uid", strconv.Itoa(s.UID), "--gid", strconv.Itoa(s.GID),
+		"--cap-drop", "ALL", "--new-session", "--die-with-parent",
+		"--json-status-fd", strconv.Itoa(shim.StatusFD),
+	}
+	if m.ownNet && !s.Network {
+		args = append(args, "--unshare-net")
+	}
+	if s.isRootFS {
+		args = append(args, "--bind", s.root, "/")
+	} else {
+		args = append(args, "--ro-bind", "/", "/")
+	}
+	args = append(args, "--dev", "/dev")
+	if m.boundProc {
+		args = append(args, "--ro-bind", "/proc", "/proc")
+	} else {
+		args = append(args, "--proc", "/proc")
+	}
+	if !s.isRootFS || !s.keepTmp {
+		args = append(args, "--perms", "1777", "--tmpfs", "/tmp")
+	}
+	if s.isRootFS {
+		return append(args, "--chdir", path.Join("/", s.workingDir))
+	}
+	return append(args, aroundWorkTree(m, s)...)
+}
+
+// aroundWorkTree covers what of the host's files is not for actions, and puts the
+// input root among the rest.
+func aroundWorkTree(m machine, s sandbox) []string {
+	// Reading is not all that can be done to what is in /run: a socket can be
+	// connected to on a read-only file system, too.
+	args := []string{"--tmpfs", "/run"}
+	covered := []string{"/tmp", "/run"}
+	if m.varTmp {
+		args = append(args, "--perms", "1777", "--tmpfs", "/var/tmp")
+		covered = append(covered, "/var/tmp")
+	}
+	for _, dir := range m.keepRun {
+		args = append(args, "--ro-bind", dir, dir)
+	}
+	if s.Network {
+		args = append(args, "--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve")
+	}
+	for _, dir := range m.hide {
+		if !beneathAny(dir, covered) {
+			args = append(args, "--perms", "0000", "--tmpfs", dir)
+		}
+	}
+	return append(args, "--bind", s.root, workTree, "--chdir", path.Join(workTree, s.workingDir))
+}
+
+func beneathAny(dir string, covers []string) bool {
+	for _, c := range covers {
+		if dir == c || strings.HasPrefix(dir, c+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// environment sets the command's variables: not as bwrap's own, which runs
+// outside and would heed LD_PRELOAD.
+func environment(env []string) []string {
+	args := []string{"--clearenv"}
+	for _, kv := range env {
+		name, value, _ := strings.Cut(kv, "=")
+		args = append(args, "--setenv", name, value)
+	}
+	return args
+}
+
+// pack joins options for bwrap's --args: each ends with a zero byte.
+func pack(options ...[]string) []byte {
+	var b []byte
+	for _, list := range options {
+		for _, arg := range list {
+			b = append(append(b, arg...), 0)
+		}
+	}
+	return b
+}

@@ -1,0 +1,159 @@
+// Package bubblewrap runs actions in namespaces of their own, by the program
+// bwrap. An input root that is a root file system becomes the root directory;
+// otherwise the host's files are there read-only, and the input root among them.
+// See ../DESIGN.md and ../SANDBOXES.md.
+package bubblewrap
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+
+	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/launch"
+	"github.com/bgrid-node/bgrid-node/runners/props"
+	"github.com/bgrid-node/bgrid-node/runners/shim"
+)
+
+// Name is the value of the platform property "runner" that asks for this runner.
+const Name = "bubblewrap"
+
+// Options of New.
+type Options struct {
+	// Dir stands for the owner of the processes that this runner starts, as that of
+	// hosttools does; actions do not see it.
+	Dir string
+	// Hide lists more directories of the host that actions do not see; those that
+	// are not there are left out.
+	Hide   []string
+	Logger *slog.Logger // nil: slog.Default
+}
+
+// Runner is a runners.Runner.
+type Runner struct {
+	bwrap    string // path of the program
+	machine  machine
+	offline  *launch.Launcher // for actions without the host's network
+	online   *launch.Launcher
+	overlays bool
+}
+
+var (
+	_ runners.Runner   = (*Runner)(nil)
+	_ runners.Layering = (*Runner)(nil)
+)
+
+// ErrNoProgram is wrapped by New's error when bwrap is not installed.
+var ErrNoProgram = errors.New("the program bwrap is not in PATH: install it (Debian, Fedora: package bubblewrap)")
+
+// New tries out what this machine allows, which takes some 10 ms. It fails when
+// no sandbox can be made here, and says why.
+func New(o Options) (*Runner, error) {
+	if o.Dir != "" {
+		if err := runners.CheckUnused(o.Dir); err != nil {
+			return nil, err
+		}
+	}
+	path, err := exec.LookPath("bwrap")
+	if err != nil {
+		return nil, ErrNoProgram
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("find bwrap: %w", err)
+	}
+	r := &Runner{bwrap: path, machine: thisMachine(append([]string{o.Dir}, o.Hide...))}
+	return r, r.settle(o)
+}
+
+// Name implements runners.Runner.
+func (r *Runner) Name() string { return Name }
+
+// Overlays implements runners.Layering.
+func (r *Runner) Overlays() bool { return r.overlays }
+
+// Chroots implements runners.Layering.
+func (r *Runner) Chroots() bool { return false }
+
+// Close ends the shims. Commands that still run keep theirs until they end.
+func (r *Runner) Close() error { return errors.Join(r.offline.Close(), r.online.Close()) }
+
+// Run implements runners.Runner.
+func (r *Runner) Run(ctx context.Context, t runners.Task) (runners.Exit, error) {
+	want, err := props.Read(t.Properties)
+	if err != nil {
+		return runners.Exit{}, err
+	}
+	files := filesOf(t)
+	s := sandbox{root: files.root, workingDir: t.WorkingDir, Sandbox: want}
+	s.isRootFS = runners.RootFSMark(files.look, t.Args[0]) != ""
+	s.keepTmp = s.isRootFS && files.hasTmp(t)
+	view := launch.View(launch.Host(filepath.Join(t.Dir, t.WorkingDir)))
+	if s.isRootFS {
+		view = launch.Inside{Root: files.look, WorkingDir: t.WorkingDir}
+	}
+	program, denied := programOf(view, t)
+	if denied != nil {
+		return denied.Exit(t)
+	}
+	if s.isRootFS {
+		defer files.tidy(files.missing())
+	}
+	reply, err := r.launcherFor(want).Run(ctx, r.request(t, s, files, program))
+	if err != nil {
+		return runners.Exit{}, err
+	}
+	return outcome(t, reply)
+}
+
+func (r *Runner) launcherFor(want props.Sandbox) *launch.Launcher {
+	if want.Network {
+		return r.online
+	}
+	return r.offline
+}
+
+// request has a limited number of options by argument, the rest in the file.
+func (r *Runner) request(t runners.Task, s sandbox, f files, program string) shim.Request {
+	args := []string{"bwrap", "--args", strconv.Itoa(shim.SpecFD), "--", program}
+	return shim.Request{
+		Path: r.bwrap, Args: append(args, t.Args[1:]...), Dir: "/",
+		Stdout: t.Stdout, Stderr: t.Stderr, Timeout: t.Timeout,
+		Status: true, Spec: pack(arguments(r.machine, s), environment(t.Env)),
+		Overlay: f.overlay(t),
+	}
+}
+
+// maxArguments is what bwrap takes, options included; it counts three for each
+// variable.
+const maxArguments = 9000
+
+// programOf returns what bwrap shall execute: it searches PATH itself where the
+// command has one, so that the command's argument 0 is what the client gave.
+func programOf(v launch.View, t runners.Task) (string, *launch.Denial) {
+	const own = 100
+	if n := own + len(t.Args) + 3*len(t.Env); n > maxArguments {
+		return "", &launch.Denial{Code: 126, Text: fmt.Sprintf("%s: %d arguments and %d variables are more than bubblewrap takes (about %d, a variable counting three)",
+			t.Args[0], len(t.Args), len(t.Env), maxArguments)}
+	}
+	program, denied := launch.LookPath(v, t.Args[0], t.Env)
+	if denied != nil {
+		return "", denied
+	}
+	if launch.IsGarbage(v, program) {
+		return "", &launch.Denial{Code: 126, Text: program + ": cannot execute: malformed program"}
+	}
+	if _, set := launch.PathOf(t.Env); set {
+		return t.Args[0], nil
+	}
+	return program, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
