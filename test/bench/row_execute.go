@@ -63,7 +63,7 @@ func prepareRealActions(ctx context.Context, b *bench) (floor, product measureme
 	product = func(ctx context.Context) (float64, error) {
 		// Uploading is not what is measured: it is done before the clock runs.
 		most := int(b.duration.Seconds()*3000) + 1000
-		actions, err := uploadActions(ctx, node[0], most)
+		actions, err := uploadActions(ctx, node[0], "hosttools", most)
 		if err != nil {
 			return 0, err
 		}
@@ -91,14 +91,15 @@ func executeFresh(ctx context.Context, conn *grpc.ClientConn, action *repb.Diges
 	return nil
 }
 
-// uploadActions stores n actions with an input file of its own each.
-func uploadActions(ctx context.Context, conn *grpc.ClientConn, n int) ([]*repb.Digest, error) {
+// uploadActions stores n actions for a runner, with an input file of its own each.
+func uploadActions(ctx context.Context, conn *grpc.ClientConn, runner string, n int) ([]*repb.Digest, error) {
 	up := uploader{conn: conn}
 	command, err := up.message(ctx, copyCommand())
 	if err != nil {
 		return nil, err
 	}
 	actions := make([]*repb.Digest, n)
+	platform := &repb.Platform{Properties: []*repb.Platform_Property{{Name: "runner", Value: runner}}}
 	run := rand.Uint64()
 	for i := range actions {
 		file, err := up.blob(ctx, fmt.Appendf(nil, "input %d of run %d\n", i, run))
@@ -109,7 +110,7 @@ func uploadActions(ctx context.Context, conn *grpc.ClientConn, n int) ([]*repb.D
 		if err != nil {
 			return nil, err
 		}
-		if actions[i], err = up.message(ctx, &repb.Action{CommandDigest: command, InputRootDigest: root}); err != nil {
+		if actions[i], err = up.message(ctx, &repb.Action{CommandDigest: command, InputRootDigest: root, Platform: platform}); err != nil {
 			return nil, err
 		}
 	}
