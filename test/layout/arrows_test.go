@@ -20,13 +20,15 @@ var arrows = [...]struct {
 	to   string
 }{
 	{"cmd/bgrid-node", "node node/client/..."},
-	{"node/reapi/...", "node/sched raftfsm/... store/..."},
+	{"node/reapi/...", "node/sched node/logstream raftfsm/... store/..."},
+	{"node/logstream", "store/digest"},
 	{"node/bots/...", "node/sched raftfsm/... store/..."},
 	{"node/admin/...", "node/sched store/cas store/actioncache"},
 	{"node/cluster/...", "node/sched node/client/... raftfsm/... store/..."},
 	{"node/sched/...", "raftfsm/... store/..."},
+	{"node/client/images", "node/client store/digest"},
 	{"node/client/...", "node/client/... store/digest"},
-	{"node", "node/reapi node/bots node/admin node/cluster node/sched node/client raftfsm/... store/... runners/..."},
+	{"node", "node/reapi node/bots node/admin node/cluster node/logstream node/sched node/client raftfsm/... store/... runners/..."},
 	{"raftfsm/...", "raftfsm/commandpb store/queue/... store/actioncache store/digest"},
 	{"store/actioncache/...", "store/cas store/digest"},
 	{"store/cas/...", "store/cas/... store/digest"},
@@ -68,7 +70,8 @@ func TestLeavesStayLight(t *testing.T) {
 		{"store/digest", "github.com/dgraph-io/badger modernc.org/ github.com/spf13/"},
 		{"store/queue", "github.com/dgraph-io/badger github.com/spf13/ net/http/pprof"},
 		{"store/cas", "modernc.org/ github.com/spf13/"},
-		{"node/client", "github.com/dgraph-io/badger modernc.org/"},
+		{"node/client", "github.com/dgraph-io/badger modernc.org/ github.com/google/go-containerregistry github.com/docker/"},
+		{"node/client/images", "github.com/dgraph-io/badger modernc.org/ github.com/moby/"},
 		{"runners", "github.com/dgraph-io/badger modernc.org/ github.com/spf13/"},
 	} {
 		for dep := range strings.Lines(string(goList(t, "list", "-deps", "./"+c.pkg))) {
