@@ -37,7 +37,7 @@ func (n *Node) openScheduler(ctx context.Context) (err error) {
 		Proposer: n.proposer, Queue: n.stores.queue, Blobs: n.stores.cas, NodeID: n.dir.nodeID,
 		MaxTimeout: n.config.MaxExecutionTimeout, Retention: n.config.Retention,
 		SessionExpiry: n.config.WorkerExpiry, UnmatchableGrace: n.config.UnmatchableGrace,
-		Protect: n.stores.results.Protect, Logger: n.logger,
+		Protect: n.stores.results.Protect, CacheRoom: n.stores.results.Room, Logger: n.logger,
 	})
 	if err != nil {
 		return err

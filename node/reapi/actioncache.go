@@ -21,11 +21,17 @@ import (
 // through the command log; a larger one goes as a blob and its digest.
 const maxLoggedResult = 64 << 10
 
+// cachedResults is the action cache as its service needs it.
+type cachedResults interface {
+	results
+	Room() error
+}
+
 // actionCache serves build.bazel.remote.execution.v2.ActionCache.
 type actionCache struct {
 	repb.UnimplementedActionCacheServer
 	instances instances
-	results   results
+	results   cachedResults
 	inliner   inliner
 	store     blobStore
 	proposer  raftfsm.Proposer
@@ -75,6 +81,9 @@ func (a *actionCache) UpdateActionResult(ctx context.Context, req *repb.UpdateAc
 	}
 	if result.GetExitCode() != 0 {
 		return result, nil
+	}
+	if err := a.results.Room(); err != nil {
+		return nil, statusOf(err)
 	}
 	put, err := a.putOf(ctx, instance, d, result)
 	if err != nil {

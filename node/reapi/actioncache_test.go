@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"github.com/bgrid-node/bgrid-node/raftfsm"
+	"github.com/bgrid-node/bgrid-node/store/cas"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
@@ -146,5 +147,20 @@ func TestAnUpdateThatIsNotDurableIsNotAcknowledged(t *testing.T) {
 		if (want == codes.Internal) != strings.Contains(g.logged.String(), "UpdateActionResult") {
 			t.Errorf("logged %q", g.logged)
 		}
+	}
+}
+
+// fullCache is an action cache on a full disk.
+type fullCache struct{ cachedResults }
+
+func (fullCache) Room() error { return &cas.FullError{Reason: "the disk is full"} }
+
+func TestAnUpdateOnAFullDiskProposesNothing(t *testing.T) {
+	a := &actionCache{instances: instances{name: "main"}, results: fullCache{}, proposer: noProposer{}}
+	_, err := a.UpdateActionResult(t.Context(), &repb.UpdateActionResultRequest{
+		InstanceName: "main", ActionDigest: digest.Of(digest.SHA256, nil).Proto(), ActionResult: &repb.ActionResult{},
+	})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Error(err)
 	}
 }

@@ -122,12 +122,24 @@ func (s *Scheduler) completionEntry(ctx context.Context, l *lease, c Completion)
 	if c.Result != nil {
 		r.Result = s.dress(c.Result, row)
 	}
-	cache := statusCode(c) == code.Code_OK && r.Result.ExitCode == 0 && !row.DoNotCache
+	cache := statusCode(c) == code.Code_OK && r.Result.ExitCode == 0 && !row.DoNotCache && s.cacheRoom(row)
 	e, err := s.finalEntry(ctx, row, l, r, cache)
 	if errors.Is(err, errEncode) { // it would be the same in every attempt
 		return s.finalEntry(ctx, row, l, unusable(err), false)
 	}
 	return e, err
+}
+
+// cacheRoom tells whether the action cache takes the result of a job.
+func (s *Scheduler) cacheRoom(row *queue.Job) bool {
+	if s.o.CacheRoom == nil {
+		return true
+	}
+	err := s.o.CacheRoom()
+	if err != nil {
+		s.log.Warn("a result is not cached", keyJob, row.ID, keyError, err)
+	}
+	return err == nil
 }
 
 // errEncode: a message has a string in it that is not UTF-8.

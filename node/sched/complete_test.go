@@ -162,3 +162,27 @@ func TestTimesThatTheServerKnowsAreSet(t *testing.T) {
 		}
 	})
 }
+
+func TestAFullActionCacheDoesNotKeepAnActionFromEnding(t *testing.T) {
+	full := true
+	room := func() error {
+		if full {
+			return &cas.FullError{Reason: "no room"}
+		}
+		return nil
+	}
+	inBubble(t, func(o *Options) { o.CacheRoom = room }, func(t *testing.T, g *grid) {
+		ses := g.bot("b", 1)
+		for i, name := range []string{"a", "b"} {
+			op := g.submit(sub(name))
+			g.done(ses, g.lease(ses))
+			if st := g.get(op); !st.Done || len(st.Response.GetResult().GetStdoutRaw()) == 0 {
+				t.Errorf("%s: done %t, %v", name, st.Done, st.Response)
+			}
+			if have := g.cache.has(action(name)); have != (i > 0) {
+				t.Errorf("%s: cached %t", name, have)
+			}
+			full = false
+		}
+	})
+}

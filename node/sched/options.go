@@ -57,6 +57,11 @@ type Options struct {
 	Protect      func(ctx context.Context, action digest.Digest) error
 	ProtectEvery time.Duration
 
+	// CacheRoom tells whether the action cache takes results; an error says why not.
+	// Then actions are completed without being cached: they do not wait for a disk
+	// to be cleaned. nil: it always does.
+	CacheRoom func() error
+
 	Logger *slog.Logger // default: slog.Default()
 }
 

@@ -226,6 +226,9 @@ func TestApplyRefusesBeforeItWrites(t *testing.T) {
 	if err := s.Apply(1, []Write{put(actionNamed("a"), &repb.ActionResult{})}); !errors.As(err, &full) || exitCode(t, s, "a") != -1 {
 		t.Errorf("on a full disk: %v", err)
 	}
+	if err := s.Room(); !errors.As(err, &full) {
+		t.Errorf("room on a full disk: %v", err)
+	}
 	if err := s.Apply(1, []Write{{Action: actionNamed("a"), Evict: true}}); err != nil {
 		t.Errorf("an eviction on a full disk: %v", err)
 	}

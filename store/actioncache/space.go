@@ -41,6 +41,11 @@ func (s *space) admit() error {
 	return s.err
 }
 
+// Room returns nil while Apply takes puts, and a *cas.FullError when the disk is
+// too full for them. Whoever proposes one asks first: in the command log, a put
+// that is refused takes its whole group with it.
+func (s *Store) Room() error { return s.space.admit() }
+
 // freeIn returns a function that asks how much the disk of a directory has left.
 func freeIn(dir string) func() (int64, error) {
 	return func() (int64, error) {
