@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"google.golang.org/genproto/googleapis/rpc/code"
+
 	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/store/cas"
 	"github.com/bgrid-node/bgrid-node/store/digest"
@@ -53,11 +55,15 @@ func (b blobs) PutMany(ctx context.Context, list []runners.Blob) error {
 	for i, blob := range list {
 		converted[i] = cas.Blob(blob)
 	}
-	return errors.Join(b.store.PutMany(ctx, cas.Output, converted)...)
+	return putError(errors.Join(b.store.PutMany(ctx, cas.Output, converted)...))
 }
 
 // Upload implements runners.Blobs.
 func (b blobs) Upload(ctx context.Context, d digest.Digest, open func() (io.ReadCloser, error)) error {
+	return putError(b.upload(ctx, d, open))
+}
+
+func (b blobs) upload(ctx context.Context, d digest.Digest, open func() (io.ReadCloser, error)) error {
 	w, err := b.store.Writer(ctx, cas.Output, d)
 	if err != nil {
 		return fmt.Errorf("store blob %s: %w", d, err)
@@ -75,4 +81,13 @@ func (b blobs) Upload(ctx context.Context, d digest.Digest, open func() (io.Read
 		return fmt.Errorf("store blob %s: %w", d, err)
 	}
 	return nil
+}
+
+// putError makes a full storage the end of the action, RESOURCE_EXHAUSTED: to
+// execute it again at once would find the storage as full.
+func putError(err error) error {
+	if full := (*cas.FullError)(nil); errors.As(err, &full) {
+		return &runners.Failure{Code: code.Code_RESOURCE_EXHAUSTED, Text: full.Error()}
+	}
+	return err
 }
