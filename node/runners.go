@@ -8,6 +8,7 @@ import (
 	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/bubblewrap"
 	"github.com/bgrid-node/bgrid-node/runners/hosttools"
+	"github.com/bgrid-node/bgrid-node/runners/userchroot"
 )
 
 // propertyRunner is the platform property that names runners.
@@ -34,6 +35,9 @@ func runnerKinds() []runnerKind {
 		}},
 		{bubblewrap.Name, func(c *Config, log *slog.Logger) (closingRunner, error) {
 			return bubblewrap.New(bubblewrap.Options{Dir: c.WorkDir, Hide: c.hidden(), Logger: log})
+		}},
+		{userchroot.Name, func(c *Config, log *slog.Logger) (closingRunner, error) {
+			return userchroot.New(userchroot.Options{Dir: c.WorkDir, Logger: log})
 		}},
 	}
 }
@@ -67,21 +71,25 @@ func (c *Config) wantedRunners() []string {
 // openRunners opens the runners that were asked for. Without any, each that works
 // on this machine: the log says which do not, and why.
 func (n *Node) openRunners() ([]runners.Runner, error) {
-	wanted := n.config.wantedRunners()
+	return openRunners(&n.config, n.logger, &n.closers)
+}
+
+func openRunners(c *Config, log *slog.Logger, all *closers) ([]runners.Runner, error) {
+	wanted := c.wantedRunners()
 	var open []runners.Runner
 	for _, kind := range runnerKinds() {
 		if len(wanted) > 0 && !slices.Contains(wanted, kind.name) {
 			continue
 		}
-		r, err := kind.open(&n.config, n.logger)
+		r, err := kind.open(c, log)
 		if err != nil && (len(wanted) > 0 || kind.name == hosttools.Name) {
 			return nil, fmt.Errorf("--runner %s: %w", kind.name, err)
 		}
 		if err != nil {
-			n.logger.Warn("a runner is not available; `bgrid-node doctor` says more", "runner", kind.name, "error", err)
+			log.Warn("a runner is not available; `bgrid-node doctor` says more", "runner", kind.name, "error", err)
 			continue
 		}
-		n.closers.add(kind.name+" runner", r.Close)
+		all.add(kind.name+" runner", r.Close)
 		open = append(open, r)
 	}
 	return open, nil

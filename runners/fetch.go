@@ -23,9 +23,10 @@ const (
 
 // inputs is all that is known of an action before anything is laid out.
 type inputs struct {
-	action  *repb.Action
-	command *command
-	tree    *inputTree
+	action     *repb.Action
+	command    *command
+	rootDigest digest.Digest
+	tree       *inputTree
 }
 
 // fetchInputs reads the action, its command and all directories of its input
@@ -51,6 +52,7 @@ func (w *Worker) fetchInputs(ctx context.Context, l *Lease) (*inputs, error) {
 	if err != nil {
 		return nil, Invalid("action.input_root_digest: %v", err)
 	}
+	in.rootDigest = root
 	rootDir, known := w.knownDirectory(root)
 	want := []digest.Digest{commandDigest}
 	if !known {

@@ -32,11 +32,20 @@ type pendingDir struct {
 	props props
 }
 
-// stage lays out tree and the directories that the command expects below dirfd,
-// an empty directory.
+// stage lays out the tree and the directories that the command expects below
+// dirfd, an empty directory.
 func (w *Worker) stage(ctx context.Context, dirfd int, in *inputs) error {
-	s := &stager{w: w, dirfd: dirfd, tree: in.tree}
-	if err := s.directory(ctx, in.tree.root); err != nil {
+	return w.layOutWith(ctx, dirfd, in.tree, in.command)
+}
+
+// layOut lays out a tree and nothing else.
+func (w *Worker) layOut(ctx context.Context, dirfd int, tree *inputTree) error {
+	return w.layOutWith(ctx, dirfd, tree, &command{})
+}
+
+func (w *Worker) layOutWith(ctx context.Context, dirfd int, tree *inputTree, c *command) error {
+	s := &stager{w: w, dirfd: dirfd, tree: tree}
+	if err := s.directory(ctx, tree.root); err != nil {
 		return fmt.Errorf("lay out input root: %w", err)
 	}
 	if len(s.pending) > 0 {
@@ -44,7 +53,7 @@ func (w *Worker) stage(ctx context.Context, dirfd int, in *inputs) error {
 			return fmt.Errorf("lay out input files: %w", err)
 		}
 	}
-	if err := s.expected(in.command); err != nil {
+	if err := s.expected(c); err != nil {
 		return fmt.Errorf("make directories of outputs: %w", err)
 	}
 	return s.setDirProps()

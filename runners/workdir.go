@@ -17,6 +17,7 @@ import (
 const (
 	lockName   = "lock"   // held while a worker uses the directory
 	cacheName  = "cache"  // input files
+	treesName  = "trees"  // directory trees that actions share
 	rootsName  = "roots"  // input roots, by number
 	outputName = "output" // stdout and stderr of what runs, a pair a place
 	trashName  = "trash"  // what is being removed
@@ -88,7 +89,7 @@ func (d *workDir) prepare(slots int) error {
 		return fmt.Errorf("prepare work directory: %w", err)
 	}
 	suffix := "." + strconv.FormatInt(time.Now().UnixNano(), 36)
-	for _, name := range []string{cacheName, rootsName, outputName} {
+	for _, name := range []string{cacheName, treesName, rootsName, outputName} {
 		old := filepath.Join(d.path, name)
 		if err := os.Rename(old, filepath.Join(trash, name+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("set aside %s: %w", name, err)

@@ -138,10 +138,15 @@ func (e *execution) submit(ctx context.Context, action *parsedAction, sub sched.
 		return "", err
 	}
 	runner := action.platform.resolveRunner(e.scheduler.Offers)
-	if runner == runnerHosttools {
-		if err := e.actions.refuseRootFS(ctx, action); err != nil {
-			return "", err
-		}
+	var err error
+	switch runner {
+	case runnerHosttools:
+		err = e.actions.refuseRootFS(ctx, action)
+	case runnerUserchroot:
+		err = e.actions.requireChroot(ctx, action)
+	}
+	if err != nil {
+		return "", err
 	}
 	sub.Matched = action.platform.withRunner(runner)
 	name, err := e.scheduler.Submit(ctx, sub)

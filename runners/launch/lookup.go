@@ -165,6 +165,11 @@ func isText(req shim.Request) bool {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(req.Dir, path)
 	}
+	return IsText(path)
+}
+
+// IsText tells whether a file has no zero byte near its beginning.
+func IsText(path string) bool {
 	head, ok := headOf(path)
 	return ok && bytes.IndexByte(head, 0) < 0
 }

@@ -81,14 +81,15 @@ func isolate(isolation string) error {
 		}
 	}
 	if i.Network {
-		if err := loopbackUp(); err != nil {
+		if err := LoopbackUp(); err != nil {
 			return fmt.Errorf("bring up the loopback interface: %w", err)
 		}
 	}
 	return nil
 }
 
-func loopbackUp() error {
+// LoopbackUp brings up the loopback interface of the network of this process.
+func LoopbackUp() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return err
