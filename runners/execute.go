@@ -20,6 +20,7 @@ type execution struct {
 	in     *inputs
 	place  *place
 	root   *inputRoot
+	layout layout
 	exit   Exit
 	result *repb.ActionResult
 	meta   *repb.ExecutedActionMetadata
@@ -64,7 +65,7 @@ func (e *execution) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.prepare(ctx); err != nil {
+	if err := e.prepare(ctx, runner); err != nil {
 		return err
 	}
 	if err := e.command(ctx, runner); err != nil {
@@ -74,7 +75,7 @@ func (e *execution) run(ctx context.Context) error {
 }
 
 // prepare fetches and lays out the inputs.
-func (e *execution) prepare(ctx context.Context) (err error) {
+func (e *execution) prepare(ctx context.Context, runner Runner) (err error) {
 	e.meta.InputFetchStartTimestamp = timestamppb.Now()
 	if e.in, err = e.w.fetchInputs(ctx, e.lease); err != nil {
 		return err
@@ -82,7 +83,7 @@ func (e *execution) prepare(ctx context.Context) (err error) {
 	if e.root, err = e.w.work.newRoot(); err != nil {
 		return err
 	}
-	if err := e.w.stage(ctx, e.root.fd, e.in); err != nil {
+	if err := e.lay(ctx, runner); err != nil {
 		return err
 	}
 	e.meta.InputFetchCompletedTimestamp = timestamppb.Now()
@@ -101,10 +102,10 @@ func (e *execution) command(ctx context.Context, runner Runner) (err error) {
 		return err
 	}
 	e.exit, err = runner.Run(ctx, Task{
-		LeaseID: e.lease.ID, Dir: e.root.path, WorkingDir: e.in.command.workingDir,
+		LeaseID: e.lease.ID, Dir: e.layout.dir, WorkingDir: e.in.command.workingDir,
 		Args: e.in.command.args, Env: e.in.command.env,
 		Stdout: e.place.stdout.path, Stderr: e.place.stderr.path,
-		Timeout: e.lease.Timeout, Properties: e.lease.Properties,
+		Timeout: e.lease.Timeout, Properties: e.lease.Properties, Layers: e.layout.layers,
 	})
 	if err != nil {
 		return err
@@ -118,11 +119,13 @@ func (e *execution) command(ctx context.Context, runner Runner) (err error) {
 // too, as far as it came.
 func (e *execution) collect(ctx context.Context) error {
 	e.meta.OutputUploadStartTimestamp = timestamppb.Now()
-	if err := e.root.open(); err != nil {
+	root, done, err := e.outputRoot()
+	if err != nil {
 		return err
 	}
+	defer done()
 	up := newUploader(e.w.blobs, e.lease.Action.Function, e.w.maxOut)
-	notes, err := collect(ctx, e.root.fd, e.in.command, up, e.result)
+	notes, err := collect(ctx, root, e.in.command, up, e.result)
 	if err != nil {
 		return err
 	}
@@ -143,6 +146,7 @@ func (e *execution) collect(ctx context.Context) error {
 // cleanUp gives back what the action had. The input root is removed in the
 // background.
 func (e *execution) cleanUp() {
+	e.finishLayout()
 	if e.root != nil {
 		e.w.work.discard(e.root)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 
+	"github.com/bgrid-node/bgrid-node/runners/trees"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
@@ -19,6 +20,9 @@ type WorkerOptions struct {
 	Dir string
 	// CacheBytes bounds the input files that are kept on disk; 0 keeps none.
 	CacheBytes int64
+	// TreeBytes bounds the directory trees that are kept on disk for actions to share:
+	// chroots, and input roots that are root file systems; 0 keeps those in use.
+	TreeBytes int64
 	// CacheEagerly keeps an input file from its first use on, for a worker whose
 	// Blobs are far away; otherwise from the second on.
 	CacheEagerly bool
@@ -51,8 +55,8 @@ func (o *WorkerOptions) Validate() error {
 		return errors.New("worker: Dir must be set")
 	case o.Slots < 1:
 		return fmt.Errorf("worker: Slots is %d, at least 1 is needed", o.Slots)
-	case o.CacheBytes < 0 || o.MaxOutputBytes < 0:
-		return errors.New("worker: CacheBytes and MaxOutputBytes must not be negative")
+	case o.CacheBytes < 0 || o.TreeBytes < 0 || o.MaxOutputBytes < 0:
+		return errors.New("worker: CacheBytes, TreeBytes and MaxOutputBytes must not be negative")
 	}
 	seen := map[string]bool{}
 	for _, r := range o.Runners {
@@ -75,6 +79,7 @@ type Worker struct {
 
 	work   *workDir
 	files  *fileCache
+	trees  *trees.Cache
 	dirs   *lru[digest.Digest, *directory]
 	places chan *place   // idle ones
 	slots  chan struct{} // as many as commands may run
@@ -107,9 +112,14 @@ func NewWorker(o WorkerOptions) (*Worker, error) {
 	if err != nil {
 		return nil, errors.Join(err, work.close())
 	}
+	shared, err := trees.New(trees.Options{Dir: filepath.Join(work.path, treesName), MaxBytes: o.TreeBytes, Remove: work.trash.add})
+	if err != nil {
+		files.end()
+		return nil, errors.Join(err, work.close())
+	}
 	return &Worker{
 		leases: o.Leases, blobs: o.Blobs, runners: o.Runners, name: o.Name, maxOut: o.MaxOutputBytes, log: o.Logger,
-		work: work, files: files, umask: umask,
+		work: work, files: files, trees: shared, umask: umask,
 		dirs:   newLRU[digest.Digest, *directory](parsedBytes, nil),
 		places: make(chan *place, o.Slots),
 		slots:  make(chan struct{}, o.Slots),
@@ -129,7 +139,8 @@ func (w *Worker) Close() error {
 		break
 	}
 	w.files.end()
-	return w.work.close()
+	err := w.work.close() // which still removes trees
+	return errors.Join(err, w.trees.Close())
 }
 
 // runner chooses the runner of an action: the one that its property "runner"
