@@ -51,6 +51,9 @@ func (n *Node) evictDangling(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case d := <-n.dangling:
+			if n.stores.results.Room() != nil {
+				continue // the next look-up tells again
+			}
 			_, err := n.proposer.Propose(ctx, raftfsm.ActionCacheEvict(&commandpb.ActionCacheEvict{
 				Instance: d.instance, Action: queue.DigestProto(d.action), WrittenIndex: d.index,
 			}))

@@ -73,9 +73,9 @@ func (s *Store) admit(ws []Write) error {
 		puts = puts || !ws[i].Evict
 	}
 	if !puts {
-		return nil
+		return s.space.admit(evictGuard)
 	}
-	return s.space.admit()
+	return s.space.admit(guard)
 }
 
 // applying is one Apply.

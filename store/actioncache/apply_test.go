@@ -229,7 +229,12 @@ func TestApplyRefusesBeforeItWrites(t *testing.T) {
 	if err := s.Room(); !errors.As(err, &full) {
 		t.Errorf("room on a full disk: %v", err)
 	}
-	if err := s.Apply(1, []Write{{Action: actionNamed("a"), Evict: true}}); err != nil {
+	evict := []Write{{Action: actionNamed("a"), Evict: true}}
+	if err := s.Apply(1, evict); err != nil {
+		t.Errorf("an eviction on a nearly full disk: %v", err)
+	}
+	s.space.free = func() (int64, error) { return evictGuard - 1, nil }
+	if err := s.Apply(2, evict); !errors.As(err, &full) || s.AppliedIndex() != 1 {
 		t.Errorf("an eviction on a full disk: %v", err)
 	}
 	s.space.free = func() (int64, error) { return guard, nil }
