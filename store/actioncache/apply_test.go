@@ -274,6 +274,20 @@ func TestOpenAndClose(t *testing.T) {
 	}
 }
 
+// Badger writes a table as it closes, into a mapping: on a full disk that kills.
+func TestCloseOnAFullDiskLeavesBadgerAlone(t *testing.T) {
+	s := openStore(t, Options{})
+	s.space.free = func() (int64, error) { return evictGuard - 1, nil }
+	must(t, s.Close())
+	if s.db.IsClosed() {
+		t.Error("Badger was closed")
+	}
+	if _, err := s.Get(t.Context(), "main", actionNamed("a")); !errors.Is(err, ErrClosed) {
+		t.Errorf("Get of a closed store: %v", err)
+	}
+	must(t, s.db.Close())
+}
+
 // The invariants must bite.
 func TestCheckFindsDamage(t *testing.T) {
 	a := key{"main", actionNamed("a")}

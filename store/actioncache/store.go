@@ -114,6 +114,12 @@ func (s *Store) Close() error {
 	}
 	started := time.Now()
 	s.closed = true
+	if err := s.space.admit(evictGuard); err != nil {
+		// Badger would write what is in memory to a mapped table, and be killed. The
+		// log has it all: the next start reads it as after a crash.
+		s.logger.Warn("action cache is closed without tidying up", "error", err)
+		return nil
+	}
 	err := s.db.Close()
 	s.logger.Info("action cache is closed", "duration", time.Since(started))
 	if err != nil {
