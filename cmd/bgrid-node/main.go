@@ -12,5 +12,5 @@ func main() {
 	// The process that starts, watches and kills an action is this same binary: it
 	// must not go through any of what follows.
 	node.MaybeShim()
-	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(execute(context.Background(), os.Args, os.Stdout, os.Stderr))
 }

@@ -22,13 +22,29 @@ const (
 // showProgress draws what p counts on stderr, when that is a terminal, until the
 // returned function is called.
 func showProgress(stderr io.Writer, label string, p *client.Progress) (stop func()) {
+	return drawProgress(stderr, func() (string, progressLine) {
+		s := p.State()
+		return label, progressLine{unit: "blobs", done: s.Blobs, all: s.AllBlobs, bytes: s.Bytes, allBytes: s.AllBytes}
+	})
+}
+
+// progressLine is what a bar shows.
+type progressLine struct {
+	unit            string // what done counts
+	done, all       int64
+	bytes, allBytes int64
+}
+
+// drawProgress draws what state tells, under its label, on stderr. Each label begins
+// anew to measure time.
+func drawProgress(stderr io.Writer, state func() (label string, line progressLine)) (stop func()) {
 	if !isTerminal(stderr) {
 		return func() {}
 	}
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		start := time.Now()
+		start, last := time.Now(), ""
 		next := time.NewTimer(barDelay)
 		defer next.Stop()
 		drawn := false
@@ -40,10 +56,15 @@ func showProgress(stderr io.Writer, label string, p *client.Progress) (stop func
 				}
 				return
 			case <-next.C:
-				if s := p.State(); s.AllBlobs > 0 {
-					_, _ = io.WriteString(stderr, "\r\x1b[K"+barLine(label, s, time.Since(start)))
+				label, line := state()
+				if label != last && last != "" {
+					start = time.Now().Add(-barPeriod)
+				}
+				if line.all > 0 {
+					_, _ = io.WriteString(stderr, "\r\x1b[K"+barLine(label, line, time.Since(start)))
 					drawn = true
 				}
+				last = label
 				next.Reset(barPeriod)
 			}
 		}
@@ -54,15 +75,18 @@ func showProgress(stderr io.Writer, label string, p *client.Progress) (stop func
 	}
 }
 
-func barLine(label string, s client.ProgressState, took time.Duration) string {
+func barLine(label string, s progressLine, took time.Duration) string {
 	full := 0
-	if s.AllBytes > 0 {
-		full = int(min(s.Bytes, s.AllBytes) * barCells / s.AllBytes)
+	if s.allBytes > 0 {
+		full = int(min(s.bytes, s.allBytes) * barCells / s.allBytes)
 	}
-	rate := float64(s.Bytes) / took.Seconds()
-	return fmt.Sprintf("%s [%s%s] %d/%d blobs, %s of %s, %s/s", label,
+	moved := sizeText(float64(s.bytes))
+	if s.allBytes > 0 || s.bytes == 0 { // a stream does not tell how long it is
+		moved += " of " + sizeText(float64(s.allBytes))
+	}
+	return fmt.Sprintf("%s [%s%s] %d/%d %s, %s, %s/s", label,
 		strings.Repeat("#", full), strings.Repeat(".", barCells-full),
-		s.Blobs, s.AllBlobs, sizeText(float64(s.Bytes)), sizeText(float64(s.AllBytes)), sizeText(rate))
+		s.done, s.all, s.unit, moved, sizeText(float64(s.bytes)/took.Seconds()))
 }
 
 // sizeText writes a number of bytes for people.

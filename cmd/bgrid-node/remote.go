@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 
 	"github.com/bgrid-node/bgrid-node/node/client"
 )
@@ -23,6 +25,7 @@ const (
 // remote is the server that a client command talks to.
 type remote struct {
 	server, instance string
+	dial             []grpc.DialOption // beside the usual ones
 }
 
 // register adds --server and --instance for cmd and its subcommands.
@@ -38,10 +41,10 @@ func (r *remote) register(cmd *cobra.Command) {
 
 // call runs do with a client and explains what people can do about an error.
 func (r *remote) call(ctx context.Context, do func(context.Context, *client.Client) error) error {
-	if _, _, err := net.SplitHostPort(r.server); err != nil {
+	if _, _, err := net.SplitHostPort(r.server); err != nil && !strings.HasPrefix(r.server, "unix:") {
 		return usageError(fmt.Errorf("--server %s: want HOST:PORT, such as %s", r.server, defaultServer))
 	}
-	c, err := client.Dial(r.server, r.instance, client.Options{ToolVersion: version().Version})
+	c, err := client.Dial(r.server, r.instance, client.Options{ToolVersion: version().Version, DialOptions: r.dial})
 	if err != nil {
 		return err
 	}

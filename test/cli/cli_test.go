@@ -47,6 +47,7 @@ func TestCommandLine(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"await":   await,
 			"httpget": httpGet,
+			"image":   image,
 		},
 	})
 }
@@ -78,13 +79,16 @@ func freePort() (string, error) {
 	return port, err
 }
 
-// condition adds [root], and [mount]: may file systems be mounted here?
+// condition adds [root], [mount]: may file systems be mounted here? and [userchroot]:
+// may this user make namespaces?
 func condition(name string) (bool, error) {
 	switch name {
 	case "root":
 		return os.Geteuid() == 0, nil
 	case "mount":
 		return exec.Command("unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt").Run() == nil, nil
+	case "userchroot":
+		return exec.Command("unshare", "-Urm", "true").Run() == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", name)
 }
