@@ -59,6 +59,7 @@ func codeTable() []codeRow {
 		{raftfsm.ErrNotProposed, codes.Unavailable},
 		{raftfsm.ErrStopped, codes.Unavailable},
 		{raftfsm.ErrFatal, codes.Unavailable}, // the node's trouble, not the request's: another try may meet a healthy one
+		{queue.ErrDiskFull, codes.ResourceExhausted},
 		{queue.ErrClosed, codes.Unavailable},
 		{cas.ErrClosed, codes.Unavailable},
 		{actioncache.ErrClosed, codes.Unavailable},

@@ -30,7 +30,7 @@ func TestStatusOf(t *testing.T) {
 		codes.InvalidArgument:    {cas.ErrMismatch, digest.ErrInvalid, actioncache.ErrMalformed, queue.ErrBadPageToken},
 		codes.NotFound:           {cas.ErrNotFound, actioncache.ErrNotFound, sched.ErrNotFound, queue.ErrNotFound},
 		codes.FailedPrecondition: {sched.ErrNotDone, queue.ErrActive, missingBlobs(nil)},
-		codes.ResourceExhausted:  {&cas.FullError{Reason: "x"}},
+		codes.ResourceExhausted:  {&cas.FullError{Reason: "x"}, queue.ErrDiskFull},
 		codes.Aborted:            {cas.ErrSuperseded},
 		codes.Unavailable: {sched.ErrDraining, sched.ErrStopped, raftfsm.ErrNotProposed, raftfsm.ErrStopped, raftfsm.ErrFatal,
 			queue.ErrClosed, cas.ErrClosed, actioncache.ErrClosed},
