@@ -11,11 +11,12 @@ import (
 	"github.com/bgrid-node/bgrid-node/node"
 )
 
-// execute runs one command line and returns the exit code of the process. Data
-// goes to stdout, everything else to stderr.
+// execute runs one command line, beginning with the name that the binary was called
+// by, and returns the exit code of the process. Data goes to stdout, everything else
+// to stderr.
 func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	root := newRoot()
-	root.SetArgs(args)
+	root := calledAs(args[0])
+	root.SetArgs(args[1:])
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	return report(stderr, root.ExecuteContext(ctx))
@@ -44,6 +45,7 @@ func subcommands() []func() *cobra.Command {
 		newServeCmd,
 		newRunCmd,
 		newCasCmd,
+		newChrootCmd,
 		newOperationCmd,
 		newWhyCmd,
 		newEnvCmd,
