@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	_ "google.golang.org/grpc/encoding/gzip" // clients may compress their messages, as they could with BuildGrid
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -19,7 +20,7 @@ const (
 // ServerOptions are what a *grpc.Server needs to serve Register's services well:
 // the codec, windows and buffers for blobs, and patience with clients that ping
 // often, as Bazel and recc do while they wait. Requests above 4 MiB are
-// RESOURCE_EXHAUSTED.
+// RESOURCE_EXHAUSTED, those that are compressed with gzip too, by what they unpack to.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
