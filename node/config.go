@@ -36,6 +36,8 @@ type Config struct {
 	WorkDir             string        // scratch and input files of local workers
 	WorkCacheSize       Size          // of the disk of WorkDir
 
+	Servers []string // of a remote worker
+
 	DrainTimeout time.Duration
 	LogLevel     slog.Level
 	LogFormat    string // auto, text or json

@@ -26,10 +26,14 @@ func Docs() []byte {
 	var b bytes.Buffer
 	b.WriteString(docsHead)
 	group := ""
-	for _, o := range Table() {
+	for _, o := range append(Table(), WorkerTable()...) {
 		if o.Group != group {
 			group = o.Group
-			fmt.Fprintf(&b, "\n## %s\n| option | environment | default | what it does |\n|---|---|---|---|\n", group)
+			fmt.Fprintf(&b, "\n## %s\n", group)
+			if group == groupWorker {
+				b.WriteString("Of `bgrid-node worker`, which runs actions for a server on another machine; see [workers.md](workers.md).\n\n")
+			}
+			b.WriteString("| option | environment | default | what it does |\n|---|---|---|---|\n")
 		}
 		name := "--" + o.Name
 		if o.Arg != "" {

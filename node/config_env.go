@@ -5,23 +5,20 @@ import (
 	"strings"
 )
 
-// clientVariables are those BGRID_ variables that other subcommands read; the
-// server leaves them alone.
-var clientVariables = [...]string{"BGRID_CONFIG", "BGRID_SERVER"}
+// configVariable is the BGRID_ variable that is no option.
+const configVariable = envPrefix + "CONFIG"
 
 // readEnv collects the options set in the environment. An unknown BGRID_
 // variable is an error: a misspelt one would be ignored in silence.
 func readEnv(environ []string) (map[string][]string, error) {
 	names := map[string]string{}
 	var known []string
-	for _, o := range Table() {
+	for _, o := range everyOption() {
 		names[o.Env()] = o.Name
 		known = append(known, o.Env())
 	}
-	for _, v := range clientVariables {
-		known = append(known, v)
-		names[v] = ""
-	}
+	names[configVariable] = ""
+	known = append(known, configVariable)
 	values := map[string][]string{}
 	for _, kv := range environ {
 		variable, value, ok := strings.Cut(kv, "=")

@@ -23,7 +23,7 @@ func parseFile(path string, data []byte) (map[string][]string, map[string]int, e
 		return nil, nil, fmt.Errorf("%s:%d: want lines of KEY: VALUE", path, root.Line)
 	}
 	known, options := []string{}, map[string]Option{}
-	for _, o := range Table() {
+	for _, o := range everyOption() {
 		known = append(known, o.Name)
 		options[o.Name] = o
 	}

@@ -12,11 +12,13 @@ type Sources struct {
 	Flags   map[string][]string // values by option name, only those given
 	File    string              // path of the YAML file; empty: BGRID_CONFIG, or none
 	Machine Machine
+	Worker  bool // of a remote worker: WorkerTable
 }
 
 // Loaded is a configuration that knows where each value came from.
 type Loaded struct {
 	Config  Config
+	table   []Option
 	sources map[string]string // by option name
 }
 
@@ -28,12 +30,17 @@ func Load(s Sources) (*Loaded, error) {
 		return nil, err
 	}
 	l := &Loaded{sources: map[string]string{}}
-	for _, o := range Table() {
+	table, validate := Table, l.Config.Validate
+	if s.Worker {
+		table, validate = WorkerTable, l.Config.validateWorker
+	}
+	l.table = table()
+	for _, o := range l.table {
 		if err := l.fill(&o, layers, s.Machine); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.Config.Validate(); err != nil {
+	if err := validate(); err != nil {
 		return nil, err
 	}
 	return l, nil

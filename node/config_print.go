@@ -11,7 +11,7 @@ import (
 // Print writes every value with its source, as a configuration file that means
 // the same.
 func (l *Loaded) Print(w io.Writer) error {
-	for _, o := range Table() {
+	for _, o := range l.table {
 		line := o.Name + ": " + yamlValue(&o, o.get(&l.Config))
 		if _, err := fmt.Fprintf(w, "%-48s # %s\n", line, l.sources[o.Name]); err != nil {
 			return err

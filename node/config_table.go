@@ -75,13 +75,6 @@ func executionOptions() []Option {
 	workDir := dirOption(groupExecution, "work-dir", "work in --data-dir",
 		"where the local workers lay out actions and keep their input files", func(c *Config) *string { return &c.WorkDir })
 	workDir.initial = func(c *Config, _ Machine) string { return filepath.Join(c.DataDir, "work") }
-	platform := Option{
-		Group: groupExecution, Name: "platform", Arg: "KEY=VALUE", List: true, Default: "OSFamily=linux,ISA=<this machine's>",
-		Help: "platform properties that the local workers offer beside `runner`; `default` stands for the default ones",
-	}
-	platform.initial = func(_ *Config, m Machine) string { return m.platform() }
-	platform.set, platform.get = list(func(c *Config) *[]Property { return &c.Platform }, localMachine().platform(), parseProperty,
-		func(p Property) string { return p.Name + "=" + p.Value })
 	runner := Option{
 		Group: groupExecution, Name: "runner", Arg: "NAME", List: true, Default: autoRunners,
 		Help: "how the local workers run actions, the values of the property `runner` that they offer: " + strings.Join(runnerNames(), ", ") +
@@ -97,7 +90,7 @@ func executionOptions() []Option {
 		slots,
 		runner,
 		hide,
-		platform,
+		platformOption("platform", "platform properties that the local workers offer beside `runner`; `default` stands for the default ones"),
 		keysOption("match-property", defaultMatch, "keys of platform properties that a worker must offer with the action's value; those of --platform always are",
 			func(c *Config) *[]string { return &c.MatchProperty }),
 		keysOption("carry-property", defaultCarry, "keys of platform properties that are handed to the worker and never matched; actions with a key in neither list are refused",
@@ -112,6 +105,14 @@ func executionOptions() []Option {
 		sizeOption(groupExecution, "work-cache-size", "5% max 20GiB",
 			"disk use of the input files kept in --work-dir", func(c *Config) *Size { return &c.WorkCacheSize }),
 	}
+}
+
+func platformOption(name, help string) Option {
+	o := Option{Group: groupExecution, Name: name, Arg: "KEY=VALUE", List: true, Default: "OSFamily=linux,ISA=<this machine's>", Help: help}
+	o.initial = func(_ *Config, m Machine) string { return m.platform() }
+	o.set, o.get = list(func(c *Config) *[]Property { return &c.Platform }, localMachine().platform(), parseProperty,
+		func(p Property) string { return p.Name + "=" + p.Value })
+	return o
 }
 
 func runningOptions() []Option {

@@ -58,12 +58,14 @@ func (m Machine) getenv(key string) string {
 
 // stateDir follows the XDG base directory specification: a relative path in the
 // variable is ignored. It is empty when there is no home directory either.
-func (m Machine) stateDir() string {
+func (m Machine) stateDir() string { return m.stateDirOf("bgrid-node") }
+
+func (m Machine) stateDirOf(name string) string {
 	if dir := m.getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "bgrid-node")
+		return filepath.Join(dir, name)
 	}
 	if home := m.getenv("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local", "state", "bgrid-node")
+		return filepath.Join(home, ".local", "state", name)
 	}
 	return ""
 }

@@ -44,6 +44,7 @@ func subcommands() []func() *cobra.Command {
 	return []func() *cobra.Command{
 		newServeCmd,
 		newRunCmd,
+		newWorkerCmd,
 		newCasCmd,
 		newChrootCmd,
 		newOperationCmd,

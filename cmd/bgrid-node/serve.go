@@ -41,6 +41,7 @@ func newServeCmd() *cobra.Command {
 
 // optionFlags collects the options of node.Table that a command line gives.
 type optionFlags struct {
+	worker bool // those of node.WorkerTable instead
 	file   string
 	values map[string][]string
 }
@@ -49,7 +50,11 @@ type optionFlags struct {
 func (o *optionFlags) register(cmd *cobra.Command, only ...string) {
 	o.values = map[string][]string{}
 	cmd.Flags().StringVar(&o.file, "config", "", "`FILE` in YAML with options; also BGRID_CONFIG")
-	for _, option := range node.Table() {
+	table := node.Table()
+	if o.worker {
+		table = node.WorkerTable()
+	}
+	for _, option := range table {
 		if len(only) > 0 && !slices.Contains(only, option.Name) {
 			continue
 		}
@@ -62,7 +67,7 @@ func (o *optionFlags) register(cmd *cobra.Command, only ...string) {
 
 // load merges the flags with the environment, the file and the defaults.
 func (o *optionFlags) load() (*node.Loaded, error) {
-	return node.Load(node.Sources{Flags: o.values, File: o.file, Machine: node.ThisMachine()})
+	return node.Load(node.Sources{Flags: o.values, File: o.file, Machine: node.ThisMachine(), Worker: o.worker})
 }
 
 // optionFlag is one flag of the options table.
@@ -85,7 +90,7 @@ func (f *optionFlag) Set(value string) error {
 
 // serveUsage prints the flags in the groups of the options table.
 func serveUsage(cmd *cobra.Command) error {
-	if cmd.Flags().Lookup("print-config") == nil { // a subcommand, which inherits this function
+	if cmd.Flags().Lookup("check-config") == nil { // a subcommand, which inherits this function
 		return new(cobra.Command).UsageFunc()(cmd)
 	}
 	w := cmd.OutOrStderr()

@@ -10,11 +10,14 @@ import (
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
-// Source is a blob to upload: its digest, and its content in memory or in a file.
+// Source is a blob to upload: its digest, and its content in memory, in a file, or
+// from elsewhere.
 type Source struct {
 	Digest digest.Digest
-	Data   []byte // content in memory; when nil, of the file
+	Data   []byte // content in memory; when nil, that of Open or else of the file
 	Path   string
+	// Open returns the content from its start, again and again.
+	Open func() (io.ReadSeekCloser, error)
 }
 
 // Blob is a Source of content in memory.
@@ -45,6 +48,9 @@ func (s Source) open() (io.ReadSeekCloser, error) {
 	if s.Data != nil {
 		return nopCloser{bytes.NewReader(s.Data)}, nil
 	}
+	if s.Open != nil {
+		return s.Open()
+	}
 	return os.Open(s.Path)
 }
 
@@ -53,7 +59,7 @@ func (s Source) read() ([]byte, error) {
 	if s.Data != nil {
 		return s.Data, nil
 	}
-	f, err := os.Open(s.Path)
+	f, err := s.open()
 	if err != nil {
 		return nil, err
 	}
@@ -63,17 +69,17 @@ func (s Source) read() ([]byte, error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = ErrChanged
 		}
-		return nil, fmt.Errorf("read %s: %w", s.Path, err)
+		return nil, fmt.Errorf("read %s: %w", s.name(), err)
 	}
 	if digest.Of(s.Digest.Function, data) != s.Digest {
-		return nil, fmt.Errorf("read %s: %w", s.Path, ErrChanged)
+		return nil, fmt.Errorf("read %s: %w", s.name(), ErrChanged)
 	}
 	return data, nil
 }
 
 // changed tells whether a file no longer has the content that was hashed.
 func (s Source) changed() bool {
-	if s.Data != nil {
+	if s.Data != nil || s.Open != nil { // of Open nobody here can tell
 		return false
 	}
 	now, err := FileSource(s.Digest.Function, s.Path)
