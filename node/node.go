@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/health"
 
 	"github.com/bgrid-node/bgrid-node/node/admin"
+	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
 )
@@ -43,6 +44,7 @@ type Node struct {
 	stores    stores
 	proposer  *raftfsm.Local
 	scheduler *sched.Scheduler
+	streams   *logstream.Hub
 	workers   workers
 
 	grpc    net.Listener
@@ -78,7 +80,7 @@ func New(ctx context.Context, cfg Config, o Options) (_ *Node, err error) {
 	}()
 	for _, start := range []func(context.Context) error{
 		n.openDir, n.bind,
-		n.openStores, n.openScheduler,
+		n.openStores, n.openStreams, n.openScheduler,
 		n.openServer, n.openPages, n.openWorkers,
 	} {
 		if err := start(ctx); err != nil {

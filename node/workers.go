@@ -48,8 +48,8 @@ func (n *Node) openWorkers(ctx context.Context) error {
 	}
 	n.workers.worker, err = runners.NewWorker(runners.WorkerOptions{
 		Leases: leases{n.workers.session}, Blobs: blobs{n.stores.cas}, Runners: open,
-		Dir: n.config.WorkDir, CacheBytes: n.config.WorkCacheSize.Of(disk), Slots: n.config.Slots,
-		Name: bot.BotID, Logger: n.logger,
+		Dir: n.config.WorkDir, CacheBytes: n.config.WorkCacheSize.Of(disk), TreeBytes: n.config.TreeCacheSize.Of(disk), Limits: n.config.Limits, Slots: n.config.Slots,
+		Name: bot.BotID, Streams: n.followOutput, Logger: n.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("--work-dir %s: %w", filepath.Clean(n.config.WorkDir), plain(err))

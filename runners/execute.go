@@ -15,15 +15,18 @@ import (
 
 // execution is one action on its way through the worker.
 type execution struct {
-	w      *Worker
-	lease  *Lease
-	in     *inputs
-	place  *place
-	root   *inputRoot
-	layout layout
-	exit   Exit
-	result *repb.ActionResult
-	meta   *repb.ExecutedActionMetadata
+	w       *Worker
+	lease   *Lease
+	in      *inputs
+	place   *place
+	live    *liveOutput // nil: the command has not been started
+	root    *inputRoot
+	layout  layout
+	limits  Limits
+	timeout time.Duration // of the command; 0: none
+	exit    Exit
+	result  *repb.ActionResult
+	meta    *repb.ExecutedActionMetadata
 }
 
 // execute takes a lease all the way. It never fails: what goes wrong is the
@@ -38,6 +41,7 @@ func (w *Worker) execute(ctx context.Context, l *Lease, received time.Time) Comp
 	}
 	e.result = &repb.ActionResult{ExecutionMetadata: e.meta}
 	err := unlessCancelled(ctx, e.run(ctx))
+	e.live.end(err, e.result)
 	e.cleanUp()
 	e.meta.WorkerCompletedTimestamp = timestamppb.Now()
 	c := Completion{LeaseID: l.ID, Attempt: l.Attempt, Status: statusOf(err)}
@@ -51,8 +55,11 @@ func (w *Worker) execute(ctx context.Context, l *Lease, received time.Time) Comp
 		c.Result = e.result
 		c.Status = &statuspb.Status{
 			Code:    int32(code.Code_DEADLINE_EXCEEDED),
-			Message: fmt.Sprintf("the command was killed after its time-out of %s", l.Timeout),
+			Message: fmt.Sprintf("the command was killed after its time-out of %s", e.timeout),
 		}
+	case e.exit.Exceeded != "":
+		c.Result = e.result
+		c.Status = &statuspb.Status{Code: int32(code.Code_RESOURCE_EXHAUSTED), Message: e.exit.Exceeded}
 	default:
 		c.Result = e.result
 	}
@@ -63,6 +70,9 @@ func (w *Worker) execute(ctx context.Context, l *Lease, received time.Time) Comp
 func (e *execution) run(ctx context.Context) error {
 	runner, err := e.w.runner(e.lease)
 	if err != nil {
+		return err
+	}
+	if e.limits, e.timeout, err = limitsOf(e.lease, e.w.limits); err != nil {
 		return err
 	}
 	if err := e.prepare(ctx, runner); err != nil {
@@ -101,11 +111,13 @@ func (e *execution) command(ctx context.Context, runner Runner) (err error) {
 	if e.place, err = e.w.takePlace(); err != nil {
 		return err
 	}
+	e.live = e.watchOutput()
+	defer e.live.stop()
 	e.exit, err = runner.Run(ctx, Task{
 		LeaseID: e.lease.ID, Dir: e.layout.dir, WorkingDir: e.in.command.workingDir,
 		Args: e.in.command.args, Env: e.in.command.env,
 		Stdout: e.place.stdout.path, Stderr: e.place.stderr.path,
-		Timeout: e.lease.Timeout, Properties: e.lease.Properties, Layers: e.layout.layers,
+		Timeout: e.timeout, Properties: e.lease.Properties, Layers: e.layout.layers, Limits: e.limits,
 	})
 	if err != nil {
 		return err

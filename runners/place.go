@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,12 +19,25 @@ import (
 // again by the next command, which truncates them.
 type place struct{ stdout, stderr *outputFile }
 
+// share returns descriptors of the files for others to read. The files are never
+// used again then.
+func (p *place) share() (stdout, stderr *os.File, err error) {
+	if stdout, err = p.stdout.share(); err != nil {
+		return nil, nil, err
+	}
+	if stderr, err = p.stderr.share(); err != nil {
+		_ = stdout.Close()
+		return nil, nil, err
+	}
+	return stdout, stderr, nil
+}
+
 // takePlace returns a place with empty files.
 func (w *Worker) takePlace() (*place, error) {
 	var p *place
 	select {
 	case p = <-w.places:
-		if p.stdout.untouched() && p.stderr.untouched() {
+		if p.stdout.untouched() && p.stderr.untouched() && p.stdout.empty() && p.stderr.empty() {
 			return p, nil
 		}
 		p.close() // an action put something else there
@@ -33,6 +47,10 @@ func (w *Worker) takePlace() (*place, error) {
 }
 
 func (w *Worker) givePlace(p *place) {
+	if p.stdout.shared || p.stderr.shared {
+		p.close()
+		return
+	}
 	select {
 	case w.places <- p:
 	default:
@@ -65,6 +83,8 @@ type outputFile struct {
 	path string
 	fd   int
 	made unix.Stat_t
+	// shared: somebody else reads it, too. It must not be shortened any more.
+	shared bool
 }
 
 func newOutputFile(path string) (*outputFile, error) {
@@ -94,6 +114,25 @@ func (f *outputFile) untouched() bool {
 	return err == nil && st.Dev == f.made.Dev && st.Ino == f.made.Ino && st.Mode == f.made.Mode && st.Uid == f.made.Uid && st.Nlink == 1
 }
 
+// empty makes the file empty: what reads it while it grows must not see what an
+// earlier command wrote, however long the next one takes to truncate it.
+func (f *outputFile) empty() bool {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return false
+	}
+	return st.Size == 0 || unix.Ftruncate(f.fd, 0) == nil
+}
+
+func (f *outputFile) share() (*os.File, error) {
+	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("share file of a command's output: %w", err)
+	}
+	f.shared = true
+	return os.NewFile(uintptr(fd), f.path), nil
+}
+
 // store stores what was written, with the notes at its end, and empties the file
 // when it takes much space.
 func (f *outputFile) store(ctx context.Context, up *uploader, notes []string) (*repb.Digest, error) {
@@ -112,7 +151,7 @@ func (f *outputFile) store(ctx context.Context, up *uploader, notes []string) (*
 	}
 	d, err := f.upload(ctx, up, st.Size)
 	const keep = 1 << 20
-	if st.Size > keep {
+	if st.Size > keep && !f.shared {
 		_ = unix.Ftruncate(f.fd, 0) // the next command does it as well
 	}
 	return d.Proto(), err

@@ -32,10 +32,15 @@ type WorkerOptions struct {
 	Slots int
 	// Name is what results name as their worker.
 	Name string
+	// Limits bound each action; its platform properties may lower them, see LimitNames.
+	Limits Limits
 	// MaxOutputBytes bounds what one action may store, stdout and stderr included;
 	// 0 means 64 GiB. Beyond: RESOURCE_EXHAUSTED.
 	MaxOutputBytes int64
-	Logger         *slog.Logger // nil: slog.Default
+	// Streams, when it is set, is told of commands that take their time; see
+	// StreamsFunc.
+	Streams StreamsFunc
+	Logger  *slog.Logger // nil: slog.Default
 }
 
 // defaultMaxOutput is MaxOutputBytes where it is not given.
@@ -75,6 +80,8 @@ type Worker struct {
 	runners []Runner
 	name    string
 	maxOut  int64
+	limits  Limits
+	streams StreamsFunc
 	log     *slog.Logger
 
 	work   *workDir
@@ -118,7 +125,7 @@ func NewWorker(o WorkerOptions) (*Worker, error) {
 		return nil, errors.Join(err, work.close())
 	}
 	return &Worker{
-		leases: o.Leases, blobs: o.Blobs, runners: o.Runners, name: o.Name, maxOut: o.MaxOutputBytes, log: o.Logger,
+		leases: o.Leases, blobs: o.Blobs, runners: o.Runners, name: o.Name, maxOut: o.MaxOutputBytes, limits: o.Limits, streams: o.Streams, log: o.Logger,
 		work: work, files: files, trees: shared, umask: umask,
 		dirs:   newLRU[digest.Digest, *directory](parsedBytes, nil),
 		places: make(chan *place, o.Slots),

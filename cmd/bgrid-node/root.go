@@ -49,6 +49,7 @@ func subcommands() []func() *cobra.Command {
 		newChrootCmd,
 		newOperationCmd,
 		newWhyCmd,
+		newLogsCmd,
 		newEnvCmd,
 		newVersionCmd,
 		newCompletionCmd,

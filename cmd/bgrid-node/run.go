@@ -24,6 +24,7 @@ type runFlags struct {
 	workingDir                       string
 	timeout                          time.Duration
 	noCache, skipLookup, verbose     bool
+	follow                           bool
 	priority                         int32
 }
 
@@ -53,6 +54,7 @@ func newRunCmd() *cobra.Command {
 	flags.BoolVar(&f.noCache, "no-cache", false, "neither take the result from the cache nor put it there")
 	flags.BoolVar(&f.skipLookup, "skip-cache-lookup", false, "run it even when the cache has a result, and keep the new one")
 	flags.Int32Var(&f.priority, "priority", 0, "lower `N` runs first")
+	flags.BoolVarP(&f.follow, "follow", "f", false, "show what it prints as it comes, not at its end")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell on stderr what happens, where it ran, and whether it was cached")
 	return cmd
 }
@@ -91,6 +93,8 @@ func (f *runFlags) execute(ctx context.Context, cmd *cobra.Command, c *client.Cl
 	up := &client.Progress{}
 	stop := showProgress(stderr, "upload", up)
 	watch := stageWatcher(stderr, f.verbose)
+	out := c.Output(ctx, cmd.OutOrStdout(), stderr, func() { outputLost(cmd) })
+	defer out.Close()
 	uploaded := false
 	op, err := c.Run(ctx, p, func(op *client.Operation) {
 		if !uploaded {
@@ -98,6 +102,9 @@ func (f *runFlags) execute(ctx context.Context, cmd *cobra.Command, c *client.Cl
 			stop()
 		}
 		watch(op)
+		if f.follow {
+			out.Watch(op)
+		}
 	}, up)
 	if !uploaded {
 		stop()
@@ -105,11 +112,11 @@ func (f *runFlags) execute(ctx context.Context, cmd *cobra.Command, c *client.Cl
 	if err != nil {
 		return err
 	}
-	result := op.Response.GetResult()
 	// What the command printed is shown even when it was killed.
-	if err := errors.Join(c.WriteStdout(ctx, result, cmd.OutOrStdout()), c.WriteStderr(ctx, result, stderr)); err != nil {
+	if err := out.Finish(ctx, op); err != nil {
 		return err
 	}
+	result := op.Response.GetResult()
 	if err := op.Outcome(); err != nil {
 		return fmt.Errorf("run %s: %w", p.Job.Arguments[0], err)
 	}

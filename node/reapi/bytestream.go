@@ -9,12 +9,13 @@ import (
 	"golang.org/x/sync/semaphore"
 	bspb "google.golang.org/genproto/googleapis/bytestream"
 
+	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
 // byteStream serves google.bytestream.ByteStream for the names of the REAPI
-// (ContentAddressableStorage): blobs to read, and uploads. Only what is not
-// compressed is served.
+// (ContentAddressableStorage), blobs to read and uploads, and for log streams. Only
+// what is not compressed is served.
 type byteStream struct {
 	bspb.UnimplementedByteStreamServer
 	instances instances
@@ -22,6 +23,8 @@ type byteStream struct {
 	maxBlob   int64 // the largest upload in bytes
 	pieces    *piecePool
 	memory    *semaphore.Weighted // of uploads under way, in bytes
+	streams   *logstream.Hub      // nil: no log streams
+	closing   context.Context     // ends when the server stops; who waits for more of a log ends with it
 }
 
 // smallBlob is the size in bytes up to which the store keeps a blob in one piece:
@@ -31,10 +34,10 @@ const smallBlob = 2 << 20
 // uploadMemory bounds in bytes what all uploads under way hold in memory.
 const uploadMemory = 256 << 20
 
-func newByteStream(i instances, store blobStore, maxBlob int64) *byteStream {
+func newByteStream(i instances, o Options) *byteStream {
 	return &byteStream{
-		instances: i, store: store, maxBlob: maxBlob, pieces: newPiecePool(),
-		memory: semaphore.NewWeighted(uploadMemory),
+		instances: i, store: o.CAS, maxBlob: o.MaxBlobBytes, pieces: newPiecePool(),
+		memory: semaphore.NewWeighted(uploadMemory), streams: o.Streams, closing: o.Closing,
 	}
 }
 
@@ -57,6 +60,9 @@ func (s *byteStream) resourceOf(name string, parse func(string) (digest.Resource
 // one that is unknown, that is nothing: clients in use begin anew then, while
 // they take NOT_FOUND for a failure.
 func (s *byteStream) QueryWriteStatus(ctx context.Context, req *bspb.QueryWriteStatusRequest) (*bspb.QueryWriteStatusResponse, error) {
+	if s.isLog(req.GetResourceName()) {
+		return s.logStatus(req.GetResourceName())
+	}
 	r, err := s.resourceOf(req.GetResourceName(), digest.ParseUpload)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
 	"github.com/bgrid-node/bgrid-node/store/actioncache"
@@ -44,6 +45,11 @@ func codeTable() []codeRow {
 		{actioncache.ErrMalformed, codes.InvalidArgument},
 		{queue.ErrBadPageToken, codes.InvalidArgument},
 
+		{logstream.ErrName, codes.InvalidArgument},
+		{logstream.ErrReadName, codes.InvalidArgument},
+		{logstream.ErrWriteName, codes.InvalidArgument},
+
+		{logstream.ErrNotFound, codes.NotFound},
 		{cas.ErrNotFound, codes.NotFound},
 		{actioncache.ErrNotFound, codes.NotFound},
 		{sched.ErrNotFound, codes.NotFound},
@@ -51,6 +57,10 @@ func codeTable() []codeRow {
 
 		{sched.ErrNotDone, codes.FailedPrecondition},
 		{queue.ErrActive, codes.FailedPrecondition},
+
+		{logstream.ErrFinished, codes.FailedPrecondition},
+		{logstream.ErrRange, codes.OutOfRange},
+		{logstream.ErrFull, codes.ResourceExhausted},
 
 		{cas.ErrSuperseded, codes.Aborted},
 
@@ -85,7 +95,7 @@ func statusOf(err error) error {
 		if !errors.Is(err, row.err) {
 			continue
 		}
-		if row.code == codes.Unavailable {
+		if row.code == codes.Unavailable || row.code == codes.ResourceExhausted {
 			return retryable(row.code, err.Error(), comeBack)
 		}
 		return status.Error(row.code, bounded(err.Error()))

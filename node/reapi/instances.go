@@ -28,6 +28,18 @@ func (i instances) resolve(name string) (string, error) {
 	return "", wrongInstance(name)
 }
 
+// resolveParent checks that a parent resource is the instance, or is below it, and
+// returns it with the instance's own name.
+func (i instances) resolveParent(parent string) (string, error) {
+	switch {
+	case i.name == "" || parent == i.name || strings.HasPrefix(parent, i.name+"/"):
+		return parent, nil
+	case parent == "":
+		return i.resolve("")
+	}
+	return "", wrongInstance(parent)
+}
+
 func wrongInstance(name string) error {
 	const most = 100
 	if len(name) > most {

@@ -61,6 +61,8 @@ func metadataOf(s *sched.State) *repb.ExecuteOperationMetadata {
 	m := &repb.ExecuteOperationMetadata{
 		Stage:                    repb.ExecutionStage_Value(s.Stage),
 		PartialExecutionMetadata: &repb.ExecutedActionMetadata{Worker: s.Worker},
+		StdoutStreamName:         s.StdoutStream,
+		StderrStreamName:         s.StderrStream,
 	}
 	if s.Done {
 		m.Stage = repb.ExecutionStage_COMPLETED

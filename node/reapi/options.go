@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
 	"github.com/bgrid-node/bgrid-node/store/actioncache"
@@ -25,6 +26,9 @@ type Options struct {
 	Results   *actioncache.Store // required
 	Scheduler *sched.Scheduler   // required
 	Proposer  raftfsm.Proposer   // required: takes what UpdateActionResult writes
+	// Streams are the log streams that ByteStream and LogStreamService serve. nil:
+	// there are none, and that service is not served.
+	Streams *logstream.Hub
 
 	// MatchedKeys are the platform properties that a worker must offer,
 	// CarriedKeys those that are only handed on; every other key is refused. nil
@@ -72,8 +76,8 @@ func CheckInstance(name string) error {
 		switch segment {
 		case "":
 			return fmt.Errorf("the instance name %q has an empty segment", name)
-		case "blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs":
-			return fmt.Errorf("the instance name %q has the segment %q, which the Remote Execution API keeps for itself", name, segment)
+		case "blobs", "uploads", "actions", "actionResults", "operations", "capabilities", "compressed-blobs", "logstreams":
+			return fmt.Errorf("the instance name %q has the segment %q, which resource names keep for themselves", name, segment)
 		}
 	}
 	return nil

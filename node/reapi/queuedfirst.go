@@ -44,6 +44,7 @@ func (q *queuedFirst) Next(ctx context.Context) (*sched.State, error) {
 func queuedBefore(s *sched.State) *sched.State {
 	before := *s
 	before.Stage, before.Done, before.Worker, before.Response = queue.Queued, false, "", nil
+	before.StdoutStream, before.StderrStream = "", ""
 	if s.Job != nil {
 		job := *s.Job
 		job.Stage, job.BotID, job.StartedAt, job.CompletedAt = queue.Queued, "", time.Time{}, time.Time{}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
 	"github.com/bgrid-node/bgrid-node/store/actioncache"
@@ -30,6 +31,7 @@ type grid struct {
 	store     *cas.Store
 	results   *actioncache.Store
 	scheduler *sched.Scheduler
+	streams   *logstream.Hub
 	logged    *bytes.Buffer // what the services log; read it after stop only
 	listener  *bufconn.Listener
 
@@ -82,6 +84,8 @@ func newSizedGrid(t testing.TB, maxBytes int64, change ...func(*Options)) *grid 
 	g.scheduler = scheduler
 	o := Options{Instance: "main", CAS: g.store, Results: g.results, Scheduler: scheduler, Proposer: proposer,
 		MaxTimeout: time.Hour, Logger: slog.New(slog.NewTextHandler(g.logged, nil))}
+	g.streams = logstream.New(logstream.Options{Dir: dir, MaxBytes: 1 << 20})
+	o.Streams = g.streams
 	for _, f := range change {
 		f(&o)
 	}
@@ -95,7 +99,7 @@ func newSizedGrid(t testing.TB, maxBytes int64, change ...func(*Options)) *grid 
 	t.Cleanup(func() {
 		gs.Stop()
 		scheduler.Stop()
-		for _, close := range []func() error{proposer.Close, jobs.Close, g.results.Close, g.store.Close} {
+		for _, close := range []func() error{g.streams.Close, proposer.Close, jobs.Close, g.results.Close, g.store.Close} {
 			if err := close(); err != nil {
 				t.Error(err)
 			}

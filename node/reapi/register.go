@@ -10,6 +10,7 @@ import (
 
 	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
+	logpb "github.com/bazelbuild/remote-apis/build/bazel/remote/logstream/v1"
 	bspb "google.golang.org/genproto/googleapis/bytestream"
 	"google.golang.org/grpc"
 
@@ -24,7 +25,7 @@ const memoBytes = 16 << 20
 const freshFor = 10 * time.Second
 
 // Register makes s serve Capabilities, ContentAddressableStorage, ByteStream,
-// ActionCache, Execution and Operations. A *grpc.Server must have been made with
+// ActionCache, Execution, Operations and, with Options.Streams, LogStreamService. A *grpc.Server must have been made with
 // ServerOptions: some messages need its codec.
 func Register(s grpc.ServiceRegistrar, o Options) error {
 	if err := o.Validate(); err != nil {
@@ -38,7 +39,7 @@ func Register(s grpc.ServiceRegistrar, o Options) error {
 
 	repb.RegisterCapabilitiesServer(g, newCapabilities(names, o.MaxBlobBytes))
 	registerCAS(g, &casService{instances: names, store: o.CAS})
-	registerByteStream(g, newByteStream(names, o.CAS, o.MaxBlobBytes))
+	registerByteStream(g, newByteStream(names, o))
 	repb.RegisterActionCacheServer(g, &actionCache{
 		instances: names, results: o.Results, inliner: in, store: o.CAS, proposer: o.Proposer,
 	})
@@ -50,6 +51,9 @@ func Register(s grpc.ServiceRegistrar, o Options) error {
 		},
 		scheduler: scheduler, results: o.Results, inliner: in, closing: o.Closing, log: o.Logger,
 	})
+	if o.Streams != nil {
+		logpb.RegisterLogStreamServiceServer(g, &logStreams{instances: names, hub: o.Streams})
+	}
 	longrunningpb.RegisterOperationsServer(g, &operations{instances: names, operations: scheduler, closing: o.Closing})
 	return nil
 }

@@ -25,28 +25,35 @@ const chunkBytes = 1 << 20
 // beyond the end is OUT_OF_RANGE, at the end nothing is sent. The size is part of
 // the digest: another one is NOT_FOUND.
 func (s *byteStream) read(req *bspb.ReadRequest, stream grpc.ServerStream) error {
+	if s.isLog(req.GetResourceName()) {
+		return s.readLog(req, stream)
+	}
 	r, err := s.resourceOf(req.GetResourceName(), digest.ParseRead)
 	if err != nil {
 		return err
 	}
-	offset, limit := req.GetReadOffset(), req.GetReadLimit()
-	if limit < 0 {
+	if req.GetReadLimit() < 0 {
 		return invalidField("read_limit", "is negative")
 	}
-	if offset < 0 || offset > r.Digest.Size {
-		return status.Errorf(codes.OutOfRange, "read_offset: %d is not within the blob's %d bytes", offset, r.Digest.Size)
+	return s.readBlob(stream, r.Digest, req.GetReadOffset(), req.GetReadLimit())
+}
+
+// readBlob sends a blob from an offset on; limit bytes of it, if that is above 0.
+func (s *byteStream) readBlob(stream grpc.ServerStream, d digest.Digest, offset, limit int64) (err error) {
+	if offset < 0 || offset > d.Size {
+		return status.Errorf(codes.OutOfRange, "read_offset: %d is not within the blob's %d bytes", offset, d.Size)
 	}
-	left := r.Digest.Size - offset
+	left := d.Size - offset
 	if limit > 0 {
 		left = min(left, limit)
 	}
-	if r.Digest.Size <= smallBlob {
-		err = s.readSmall(stream, r.Digest, offset, left)
+	if d.Size <= smallBlob {
+		err = s.readSmall(stream, d, offset, left)
 	} else {
-		err = s.readLarge(stream, r.Digest, offset, left)
+		err = s.readLarge(stream, d, offset, left)
 	}
 	if errors.Is(err, cas.ErrNotFound) {
-		return notFound(r.Digest)
+		return notFound(d)
 	}
 	return statusOf(err)
 }

@@ -63,6 +63,9 @@ func (w *blobUpload) run() (int64, error) {
 	} else if err != nil {
 		return 0, err
 	}
+	if w.s.isLog(w.chunk.name) {
+		return w.appendLog()
+	}
 	if err := w.start(); err != nil {
 		return 0, err
 	}
