@@ -23,8 +23,7 @@ func badgerOptions(dir string, g geometry, logger *slog.Logger) badger.Options {
 		WithNumMemtables(2).
 		WithBaseTableSize(g.memTable).
 		WithValueThreshold(inlineBytes).
-		WithValueLogFileSize(g.valueLog).
-		WithVerifyValueChecksum(true).
+		WithValueLogFileSize(valueLog).
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithCompactL0OnClose(false).
 		WithNumGoroutines(1)

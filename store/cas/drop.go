@@ -38,7 +38,7 @@ func (s *Store) deleteGeneration(g *generation) error {
 		return fmt.Errorf("drop generation %d: %w", g.id, err)
 	}
 	g.pins.Wait()
-	err := g.closeDB()
+	err := g.closeFiles()
 	for _, r := range g.runs {
 		r.release()
 	}

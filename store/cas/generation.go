@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -26,14 +25,16 @@ const (
 
 func (k laneKind) String() string { return [...]string{"fresh", "kept"}[k] }
 
-// generation is one Badger with its indexes: a directory that is filled, sealed,
-// and in the end dropped as a whole.
+// generation is one Badger with its data file and its indexes: a directory that
+// is filled, sealed, and in the end dropped as a whole.
 type generation struct {
 	id     uint32
 	lane   laneKind
 	dir    string
 	geo    geometry
 	logger *slog.Logger
+	pools  *buffers
+	data   *dataFile // open as long as the generation is in the ring
 
 	pins sync.WaitGroup // readers; taken only under the ring's lock
 
@@ -90,6 +91,9 @@ func (g *generation) openWritable() error {
 	if err := removeEmptyLogs(g.dir); err != nil {
 		return fmt.Errorf("open generation: %w", err)
 	}
+	if err := g.openData(); err != nil {
+		return fmt.Errorf("open generation: %w", err)
+	}
 	db, err := badger.OpenManaged(badgerOptions(g.dir, g.geo, g.logger))
 	if err != nil {
 		return fmt.Errorf("open generation %s: %w", filepath.Base(g.dir), err)
@@ -122,11 +126,24 @@ func (g *generation) openReadOnlyLocked() error {
 	return nil
 }
 
-// closeDB closes Badger when it is open. Every read must have ended.
-func (g *generation) closeDB() error {
+// openData opens the data file unless it is open already.
+func (g *generation) openData() (err error) {
+	if g.data == nil {
+		g.data, err = openData(g.dir)
+	}
+	return err
+}
+
+// closeFiles closes Badger when it is open, and the data file. Every read must
+// have ended.
+func (g *generation) closeFiles() error {
 	g.dbMu.Lock()
 	defer g.dbMu.Unlock()
-	return g.closeLocked()
+	err := g.closeLocked()
+	if g.data != nil {
+		err = errors.Join(err, g.data.close())
+	}
+	return err
 }
 
 func (g *generation) closeLocked() error {
@@ -139,33 +156,6 @@ func (g *generation) closeLocked() error {
 		return fmt.Errorf("close generation %s: %w", filepath.Base(g.dir), err)
 	}
 	return nil
-}
-
-// readPack hands a pack to visit, which must copy what it keeps. errDamaged when
-// it is not there or its checksum is wrong. The caller has the generation pinned.
-func (g *generation) readPack(pack uint32, visit func([]byte) error) error {
-	if err := g.readable(); err != nil {
-		return err
-	}
-	defer g.dbMu.RUnlock()
-	return g.guard(func() error {
-		txn := g.db.NewTransactionAt(math.MaxUint64, false)
-		defer txn.Discard()
-		item, err := txn.Get(packKey(pack))
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return fmt.Errorf("pack %d of generation %d is not there: %w", pack, g.id, errDamaged)
-		}
-		if err != nil {
-			return fmt.Errorf("read pack %d of generation %d: %w", pack, g.id, err)
-		}
-		// Badger hands out nil, and no error, when the checksum is wrong.
-		return item.Value(func(value []byte) error {
-			if len(value) == 0 {
-				return fmt.Errorf("pack %d of generation %d: %w", pack, g.id, errDamaged)
-			}
-			return visit(value)
-		})
-	})
 }
 
 // readable takes dbMu for reading, with Badger open.

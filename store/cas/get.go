@@ -35,15 +35,23 @@ func (s *Store) getLarge(ctx context.Context, d digest.Digest) ([]byte, error) {
 	return data, nil
 }
 
-// GetMany returns whole blobs and an error for each, as Get does. Blobs that lie
-// together are read together; their slices may share memory, so a caller that
-// keeps a small one for long copies it.
+// GetMany returns whole blobs and an error for each, as Get does. Their slices
+// share memory, so a caller that keeps a small one for long copies it.
 func (s *Store) GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, []error) {
+	return s.GetManyInto(ctx, ds, func(n int) []byte { return make([]byte, n) })
+}
+
+// GetManyInto is GetMany into memory that the caller gives: alloc is called at
+// most once, for the bytes of all blobs of up to 2 MiB together and a little more,
+// with what it returns belonging to the caller again when it has no more use for
+// the data. Its content may be anything. Larger blobs have memory of their own.
+func (s *Store) GetManyInto(ctx context.Context, ds []digest.Digest, alloc func(n int) []byte) ([][]byte, []error) {
 	data, errs := make([][]byte, len(ds)), make([]error, len(ds))
 	if err := s.usable(ctx); err != nil {
 		return data, fillErrors(errs, err)
 	}
 	wanted := make([]fetch, 0, len(ds))
+	total := 0
 	at := s.now()
 	for i, d := range ds {
 		if d.IsEmpty() {
@@ -52,18 +60,20 @@ func (s *Store) GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, []er
 			data[i], errs[i] = s.getLarge(ctx, d)
 		} else if h, ok := s.lookup(d, at); ok {
 			wanted = append(wanted, fetch{hit: h, i: i})
+			total += entryHeader + int(d.Size)
 		} else {
 			errs[i] = ErrNotFound
 		}
 	}
+	if len(wanted) == 0 {
+		return data, errs
+	}
 	slices.SortFunc(wanted, fetch.compare)
+	arena := alloc(total)[:total]
 	for len(wanted) > 0 {
-		n := 1
-		for n < len(wanted) && wanted[n].samePack(wanted[0]) {
-			n++
-		}
-		s.fetchPack(ctx, ds, wanted[:n], data, errs)
-		wanted = wanted[n:]
+		n, length := adjacent(wanted)
+		s.fetch(ctx, ds, wanted[:n], arena[:length:length], data, errs)
+		wanted, arena = wanted[n:], arena[length:]
 	}
 	return data, errs
 }
@@ -74,49 +84,71 @@ type fetch struct {
 	i int
 }
 
-func (f fetch) samePack(o fetch) bool {
-	return f.generation == o.generation && f.record.pack == o.record.pack
-}
+// length is what its entry takes in the data file.
+func (f fetch) length() int64 { return entryHeader + f.record.size }
 
 func (f fetch) compare(o fetch) int {
 	return cmp.Or(cmp.Compare(f.generation.id, o.generation.id), cmp.Compare(f.record.pack, o.record.pack),
 		cmp.Compare(f.record.off, o.record.off))
 }
 
-// fetchPack reads blobs that lie in one pack, and releases them. A damaged one
-// is quarantined and looked for once more.
-func (s *Store) fetchPack(ctx context.Context, ds []digest.Digest, group []fetch, data [][]byte, errs []error) {
-	var damaged []int
-	err := group[0].generation.readPack(group[0].record.pack, func(pack []byte) error {
-		total := int64(0)
-		for _, f := range group {
-			total += ds[f.i].Size
+// adjacent returns how many of the first blobs lie one behind the other in a data
+// file, so that they are read at once, and the length of their entries.
+func adjacent(fs []fetch) (n int, length int64) {
+	for n = 1; n < len(fs); n++ {
+		length += fs[n-1].length()
+		before, f := fs[n-1], fs[n]
+		if !f.record.file || f.generation != before.generation || f.record.off != before.record.off+before.length() {
+			return n, length
 		}
-		arena := make([]byte, 0, total)
-		for _, f := range group {
-			e, err := entryAt(pack, f.record.off)
-			if err != nil || e.kind != kindBlob || e.digest != ds[f.i] || int64(len(e.data)) != e.digest.Size {
-				damaged = append(damaged, f.i)
-				continue
+	}
+	return n, length + fs[n-1].length()
+}
+
+// fetch reads blobs that are adjacent, headers included, and releases them. A
+// damaged one is quarantined and looked for once more.
+func (s *Store) fetch(ctx context.Context, ds []digest.Digest, group []fetch, arena []byte, data [][]byte, errs []error) {
+	first := group[0]
+	var err error
+	if first.record.file {
+		err = first.generation.data.read(arena, first.record.off)
+		if len(group) > 1 && errors.Is(err, errDamaged) { // what of them can be read is found one by one
+			for _, f := range group {
+				s.fetch(ctx, ds, []fetch{f}, arena[:f.length():f.length()], data, errs)
+				arena = arena[f.length():]
 			}
-			from := len(arena)
-			arena = append(arena, e.data...)
-			data[f.i] = arena[from:len(arena):len(arena)]
+			return
 		}
-		return nil
-	})
+	} else {
+		err = first.generation.readPack(first.record.pack, func(b packBody) error {
+			if first.record.off > int64(len(b.data)) {
+				return errDamaged
+			}
+			copy(arena, b.data[first.record.off:])
+			return nil
+		})
+	}
 	for _, f := range group {
-		if errors.Is(err, errDamaged) {
-			damaged = append(damaged, f.i)
-		} else if err != nil {
-			errs[f.i] = fmt.Errorf("get blob %s: %w", ds[f.i], err)
+		own := arena[:f.length():f.length()]
+		arena = arena[f.length():]
+		failed := err
+		if failed == nil {
+			failed = blobAt(own, 0, f.record, func(e entry) error {
+				if e.digest != ds[f.i] {
+					return errDamaged
+				}
+				data[f.i] = e.data
+				return nil
+			})
 		}
-		if slices.Contains(damaged, f.i) {
-			s.quarantine(f.hit, ds[f.i], cmp.Or(err, error(errDamaged)))
+		if errors.Is(failed, errDamaged) {
+			s.quarantine(f.hit, ds[f.i], failed)
 		}
 		f.release()
-	}
-	for _, i := range damaged {
-		data[i], errs[i] = s.Get(ctx, ds[i])
+		if errors.Is(failed, errDamaged) {
+			data[f.i], errs[f.i] = s.Get(ctx, ds[f.i])
+		} else if failed != nil {
+			errs[f.i] = fmt.Errorf("get blob %s: %w", ds[f.i], failed)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -119,4 +120,10 @@ func eventually(t testing.TB, what string, ok func() bool) {
 func isFull(err error) bool {
 	var full *FullError
 	return errors.As(err, &full)
+}
+
+// dataFiles returns the paths of the data files of all generations.
+func dataFiles(dir string) []string {
+	paths, _ := filepath.Glob(filepath.Join(dir, "gen-*", dataName))
+	return paths
 }

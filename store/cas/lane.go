@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -24,10 +25,12 @@ type lane struct {
 // packed is a pack to be written and where its blobs lie in it. What the records
 // say of their generation is filled in by commit.
 type packed struct {
-	data    []byte
-	records []record
-	stamps  []stamp // of the records; nil: all used now
-	places  []place // of the list, when that is the only record
+	parts   [][]byte // its bytes, which are borrowed until it is written
+	size    int64    // of them together
+	records []record // with offsets in the pack
+	stamps  []stamp  // of the records; nil: all used now
+	places  []place  // of the list, when that is the only record
+	at      int64    // where write has put it in the data file
 }
 
 // commit writes packs in one transaction and makes their blobs present. They
@@ -47,13 +50,16 @@ func (l *lane) commit(ctx context.Context, packs []packed, at stamp) (uint32, ui
 	first := g.nextPack.Add(n) - n
 	bytes, blobs, err := g.write(first, packs)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, l.store.space.notice(err)
 	}
 	logical := int64(0)
 	for i := range packs {
 		for j := range packs[i].records {
 			r := &packs[i].records[j]
 			r.pack, r.back = first+uint32(i), backOf(g.id, packs[i].places)
+			if packs[i].inFile() {
+				r.off, r.file = packs[i].at+r.off, true
+			}
 			logical += r.size
 		}
 		g.active.insert(packs[i].records, packs[i].stamps, at)
@@ -75,20 +81,31 @@ const (
 	recordOverhead = 80
 )
 
-// write puts packs into Badger in one transaction.
+// inFile tells whether a pack is for the data file rather than for Badger.
+func (p *packed) inFile() bool { return p.size >= inlineBytes }
+
+// write puts the larger packs into the data file, and what Badger knows of all of
+// them into Badger in one transaction: pointers come after what they point to.
 func (g *generation) write(first uint32, packs []packed) (bytes, blobs int64, err error) {
+	if err := g.writeData(packs); err != nil {
+		return 0, 0, err
+	}
 	txn := g.db.NewTransactionAt(math.MaxUint64, true)
 	defer txn.Discard()
 	values := uint64(0)
-	for i, p := range packs {
-		if err := txn.Set(packKey(first+uint32(i)), p.data); err != nil {
+	for i := range packs {
+		p := &packs[i]
+		var value []byte
+		if p.inFile() {
+			value, values = pointer{p.at, uint32(p.size)}.encode(), 1
+		} else {
+			value = slices.Concat(p.parts...)
+		}
+		if err := txn.Set(packKey(first+uint32(i)), value); err != nil {
 			return 0, 0, fmt.Errorf("write pack: %w", err)
 		}
-		bytes += int64(len(p.data))
+		bytes += p.size
 		blobs += int64(len(p.records))
-		if len(p.data) >= inlineBytes {
-			values = 1
-		}
 	}
 	// Versions mean nothing here, but must not be 0.
 	if err := txn.CommitAt(uint64(first)+1, nil); err != nil {
@@ -97,6 +114,30 @@ func (g *generation) write(first uint32, packs []packed) (bytes, blobs int64, er
 	g.logs.values.Add(values)
 	g.logs.commits.Add(1)
 	return bytes, blobs, nil
+}
+
+// writeData appends the larger packs to the data file in one go.
+func (g *generation) writeData(packs []packed) error {
+	var parts [][]byte
+	total := int64(0)
+	for i := range packs {
+		if p := &packs[i]; p.inFile() {
+			p.at = total
+			total += p.size
+			parts = append(parts, p.parts...)
+		}
+	}
+	if total == 0 {
+		return nil
+	}
+	at, err := g.data.write(parts, total)
+	if err != nil {
+		return err
+	}
+	for i := range packs {
+		packs[i].at += at
+	}
+	return nil
 }
 
 // roomy waits while the open generation is far beyond its size, which happens

@@ -33,12 +33,15 @@ func (s *Store) load(ctx context.Context) error {
 		if err := s.loadRuns(g); err != nil {
 			return err
 		}
+		s.gens = append(s.gens, g)
+		if err := g.openData(); err != nil {
+			return err
+		}
 		g.sealed.Store(len(g.runs) == 1 && exists(filepath.Join(g.dir, sealedMarker)))
 		g.droppable.Store(g.sealed.Load())
 		if !g.sealed.Load() {
 			open = append(open, g)
 		}
-		s.gens = append(s.gens, g)
 	}
 	slices.SortFunc(s.gens, func(a, b *generation) int { return int(b.id) - int(a.id) })
 	if err := s.reopen(ctx, open); err != nil {
@@ -188,19 +191,16 @@ func (s *Store) replay(ctx context.Context, g *generation) ([]entry, error) {
 	var lists []entry
 	now, next := s.now(), g.spilled
 	lost := 0
-	err := g.eachPack(next, func(pack uint32, value []byte) error {
+	err := g.eachPack(next, func(pack uint32, body packBody) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		g.nextPack.Store(pack + 1)
-		g.appended.Add(int64(len(value)))
-		err := errDamaged
-		if len(value) > 0 {
-			err = entries(value, func(e entry) error {
-				lists = g.recoverEntry(lists, pack, e, now)
-				return nil
-			})
-		}
+		g.appended.Add(int64(len(body.data)))
+		err := body.entries(func(e entry) error {
+			lists = g.recoverEntry(lists, pack, e, now)
+			return nil
+		})
 		if err != nil {
 			lost++
 		}
@@ -218,7 +218,7 @@ func (s *Store) replay(ctx context.Context, g *generation) ([]entry, error) {
 
 // recoverEntry indexes a blob or remembers a list.
 func (g *generation) recoverEntry(lists []entry, pack uint32, e entry, at stamp) []entry {
-	r := record{fp: fingerprintOf(e.digest), size: e.digest.Size, pack: pack, off: e.off, kind: e.kind}
+	r := e.record(pack)
 	switch e.kind {
 	case kindBlob:
 		g.active.insert([]record{r}, nil, at)
@@ -246,10 +246,9 @@ func (s *Store) recoverLists(g *generation, lists []entry) error {
 			s.logger.Warn("a blob lost pieces, as after a power loss", "digest", e.digest, "error", err)
 			continue
 		}
-		g.active.insert([]record{{
-			fp: fingerprintOf(e.digest), size: e.digest.Size, pack: pack, off: e.off,
-			kind: kindList, back: backOf(g.id, places),
-		}}, nil, s.now())
+		r := e.record(pack)
+		r.back = backOf(g.id, places)
+		g.active.insert([]record{r}, nil, s.now())
 		g.blobs.Add(1)
 		g.logical.Add(e.digest.Size)
 	}
@@ -271,7 +270,7 @@ func (s *Store) piecesPresent(places []place) error {
 		if g.sealed.Load() || p.pack < g.spilled {
 			continue
 		}
-		if err := g.readPack(p.pack, func([]byte) error { return nil }); err != nil {
+		if err := g.readPack(p.pack, func(b packBody) error { _, err := b.only(); return err }); err != nil {
 			return err
 		}
 	}

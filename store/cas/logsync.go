@@ -10,21 +10,19 @@ import (
 	"sync/atomic"
 )
 
-// logState makes a generation's logs durable. It syncs the files by their names
-// rather than through Badger: Badger's own Sync holds locks that stall writers,
+// logState makes a generation's data and logs durable. It syncs Badger's logs by
+// their names rather than through Badger: Badger's own Sync holds locks that stall writers,
 // and leaves out logs that were rotated since the last one.
 type logState struct {
 	commits   atomic.Uint64 // acknowledged
-	values    atomic.Uint64 // commits that wrote to a value log
+	values    atomic.Uint64 // commits that wrote to the data file
 	mu        sync.Mutex
 	synced    uint64 // of commits
 	valSynced uint64 // of values
-	valueLog  uint32 // the newest of each kind when last looked
-	memTable  uint32
-	broken    error // once a sync went wrong, nobody knows what is on the disk
+	memTable  uint32 // the newest when last looked
+	broken    error  // once a sync went wrong, nobody knows what is on the disk
 }
 
-func valueLogName(n uint32) string { return fmt.Sprintf("%06d.vlog", n) }
 func memTableName(n uint32) string { return fmt.Sprintf("%05d.mem", n) }
 
 // locate finds the logs that are being written.
@@ -35,14 +33,7 @@ func (l *logState) locate(dir string) error {
 	}
 	for _, e := range names {
 		base, ext, _ := strings.Cut(e.Name(), ".")
-		n, err := strconv.ParseUint(base, 10, 32)
-		if err != nil {
-			continue
-		}
-		switch ext {
-		case "vlog":
-			l.valueLog = max(l.valueLog, uint32(n))
-		case "mem":
+		if n, err := strconv.ParseUint(base, 10, 32); err == nil && ext == "mem" {
 			l.memTable = max(l.memTable, uint32(n))
 		}
 	}
@@ -51,29 +42,29 @@ func (l *logState) locate(dir string) error {
 
 // sync makes durable what was committed before it was called. It costs nothing
 // when there is nothing new; concurrent calls share one round.
-func (l *logState) sync(dir string) error {
+func (l *logState) sync(dir string, data *dataFile) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	commits, values := l.commits.Load(), l.values.Load()
 	if l.broken != nil || commits == l.synced {
 		return l.broken
 	}
-	valueLog, memTable := l.valueLog, l.memTable
+	memTable := l.memTable
 	var err error
 	if values != l.valSynced {
-		valueLog, err = syncNumbered(dir, valueLog, valueLogName)
+		err = data.sync()
 	}
 	if err == nil {
 		memTable, err = syncNumbered(dir, memTable, memTableName)
 	}
-	if err == nil && (valueLog != l.valueLog || memTable != l.memTable || l.synced == 0) {
+	if err == nil && (memTable != l.memTable || l.synced == 0) {
 		err = syncDir(dir)
 	}
 	if err != nil {
 		l.broken = fmt.Errorf("sync generation %s: %w", filepath.Base(dir), err)
 		return l.broken
 	}
-	l.valueLog, l.memTable, l.synced, l.valSynced = valueLog, memTable, commits, values
+	l.memTable, l.synced, l.valSynced = memTable, commits, values
 	return nil
 }
 

@@ -53,6 +53,7 @@ func (s *Store) giveUp(g *generation, why error) error {
 	for _, r := range g.runs {
 		r.release()
 	}
+	_ = g.closeFiles()
 	m := &mover{store: s, from: g, killedIn: make(map[*generation]struct{})}
 	for _, other := range s.gens {
 		for _, l := range s.foreignLists(other, g.id) {

@@ -147,20 +147,20 @@ func (m *mover) piece(ctx context.Context, d digest.Digest, p place, offset int6
 	defer m.store.buffers.put(buffer)
 	name := d
 	name.Size = offset
-	err = m.from.readPack(p.pack, func(pack []byte) error {
-		data, err := pieceIn(pack, d, offset, p.length)
+	err = m.from.readPack(p.pack, func(b packBody) error {
+		data, err := pieceIn(b, d, offset, p.length)
 		*buffer = appendEntry(*buffer, kindPiece, name, data)
 		return err
 	})
 	if err != nil {
 		return 0, 0, err
 	}
-	return m.write(ctx, []packed{{data: *buffer}}, 0)
+	return m.write(ctx, []packed{single(*buffer)}, 0)
 }
 
 // pieceIn returns the content of a piece, which is alone in its pack.
-func pieceIn(pack []byte, d digest.Digest, offset int64, length uint32) ([]byte, error) {
-	e, err := entryAt(pack, 0)
+func pieceIn(b packBody, d digest.Digest, offset int64, length uint32) ([]byte, error) {
+	e, err := b.only()
 	if err != nil {
 		return nil, err
 	}
@@ -173,8 +173,8 @@ func pieceIn(pack []byte, d digest.Digest, offset int64, length uint32) ([]byte,
 
 // readListAt reads the list that a record names, and the digest of its blob.
 func (s *Store) readListAt(g *generation, r record) (d digest.Digest, places []place, err error) {
-	err = g.readPack(r.pack, func(pack []byte) error {
-		e, err := entryAt(pack, r.off)
+	err = g.readPack(r.pack, func(b packBody) error {
+		e, err := b.only()
 		if err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ type mover struct {
 	index    *run    // of from; sealed generations have one
 	have     []stamp // by record: the use that its copy elsewhere knows of; 0 while there is none
 	pack     *packer // blobs to be written
+	arena    *[]byte // their data
 	carried  int64   // bytes
 	evicted  int64   // blobs
 	killedIn map[*generation]struct{}
@@ -45,7 +46,8 @@ func (m *mover) close() {
 func (m *mover) drop() {
 	if m.pack != nil {
 		m.pack.free()
-		m.pack = nil
+		m.store.buffers.put(m.arena)
+		m.pack, m.arena = nil, nil
 	}
 }
 
@@ -89,64 +91,52 @@ func (m *mover) blobs(ctx context.Context) error {
 		ra, rb := m.index.record(a), m.index.record(b)
 		return cmp.Or(cmp.Compare(ra.pack, rb.pack), cmp.Compare(ra.off, rb.off))
 	})
-	for len(todo) > 0 {
+	for _, i := range todo {
 		if m.store.closing.Load() {
 			return ErrClosed
 		}
-		n, first := 1, m.index.record(todo[0])
-		for n < len(todo) && first.kind == kindBlob && m.index.record(todo[n]).pack == first.pack {
-			n++
-		}
 		var err error
-		if first.kind == kindList {
-			err = m.ownList(ctx, todo[0])
+		if m.index.record(i).kind == kindList {
+			err = m.ownList(ctx, i)
 		} else {
-			err = m.onePack(ctx, todo[:n])
+			err = m.blob(ctx, i)
 		}
 		if err != nil {
 			return err
 		}
-		todo = todo[n:]
 	}
 	return m.flush(ctx)
 }
 
-// onePack carries blobs that lie in one pack.
-func (m *mover) onePack(ctx context.Context, todo []int) error {
-	var damaged []int
-	err := m.from.readPack(m.index.record(todo[0]).pack, func(pack []byte) error {
-		for _, i := range todo {
-			rec, st := m.index.record(i), m.index.stamp(i)
-			e, err := entryAt(pack, rec.off)
-			if err != nil || e.kind != kindBlob || !rec.same(fingerprintOf(e.digest), e.digest.Size) {
-				damaged = append(damaged, i)
-			} else if st != dead {
-				m.add(e.digest, e.data, st)
-				m.have[i] = st
-			}
-		}
+// blob carries one blob.
+func (m *mover) blob(ctx context.Context, i int) error {
+	rec, st := m.index.record(i), m.index.stamp(i)
+	if st == dead {
+		return nil
+	}
+	err := m.from.readBlob(rec, func(e entry) error {
+		m.add(e.digest, e.data, st)
+		m.have[i] = st
 		return nil
 	})
 	if errors.Is(err, errDamaged) {
-		damaged, err = todo, nil
+		m.store.condemn(m.from, rec, err)
+		return nil
 	}
-	if err != nil {
-		return err
+	if err == nil && m.arena != nil && len(*m.arena) >= carryBytes {
+		err = m.flush(ctx)
 	}
-	for _, i := range damaged {
-		m.store.condemn(m.from, m.index.record(i), errDamaged)
-	}
-	if m.pack != nil && len(*m.pack.buffer) >= carryBytes {
-		return m.flush(ctx)
-	}
-	return nil
+	return err
 }
 
 func (m *mover) add(d digest.Digest, data []byte, st stamp) {
 	if m.pack == nil {
-		m.pack = m.store.newPacker(carryBytes+mediumBuffer, 64)
+		m.pack = m.store.newPacker(64)
+		m.arena = m.store.buffers.get(carryBytes + maxWhole) // enough: it does not grow
 	}
-	m.pack.addUsed(d, data, st)
+	from := len(*m.arena)
+	*m.arena = append(*m.arena, data...)
+	m.pack.addUsed(d, (*m.arena)[from:], st)
 }
 
 // flush writes the blobs that were gathered.
@@ -163,7 +153,7 @@ func (m *mover) flush(ctx context.Context) error {
 func (m *mover) write(ctx context.Context, packs []packed, at stamp) (generation, first uint32, err error) {
 	cost, bytes := int64(0), int64(0)
 	for _, p := range packs {
-		bytes += int64(len(p.data))
+		bytes += p.size
 		cost += packOverhead + int64(len(p.records))*recordOverhead
 	}
 	cost += bytes

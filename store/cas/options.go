@@ -61,21 +61,23 @@ func (o Options) withDefaults() Options {
 
 // Sizes that do not depend on the cap.
 const (
-	maxWhole    = 2 << 20   // a larger blob is stored as a list of pieces
-	pieceBytes  = 512 << 10 // of each piece but the last
-	packBytes   = 96 << 10  // small blobs that come together share packs up to this size
-	maxBlobSize = 1<<40 - 1 // what a record can say
-	inlineBytes = 1 << 10   // Badger keeps smaller values in its LSM tree
+	maxWhole     = 2 << 20                // a larger blob is stored as a list of pieces
+	pieceBytes   = 512 << 10              // of each piece but the last
+	packBytes    = maxWhole + entryHeader // small blobs that come together share packs up to this size
+	maxBlobSize  = 1<<40 - 1              // what a record can say
+	inlineBytes  = 1 << 10                // a smaller pack lies in Badger, a larger one in the data file
+	maxDataBytes = 1 << 40                // of a data file: what a record can say
+	valueLog     = 64 << 20               // Badger's, which nothing is written to
 )
 
 // geometry is what follows from the cap.
 type geometry struct {
 	generation    int64 // bytes at which an open generation is sealed
 	records       int64 // or the number of blobs
-	valueLog      int64 // bytes of one value log
 	memTable      int64 // bytes of one memtable
 	spillBytes    int64 // of content: at most so much is read again after a crash
 	spillRecords  int
+	spare         int64 // bytes that the disk must have left
 	cleanAbove    int64 // disk use at which the cleaner starts
 	uploadLimit   int64 // disk use beyond which uploads are refused
 	outputLimit   int64 // and outputs of actions
@@ -86,11 +88,10 @@ const ringSize = 16
 
 // geometryOf lays out the ring for a cap in bytes.
 func geometryOf(maxBytes int64) geometry {
-	gen := maxBytes / ringSize
+	gen := min(maxBytes/ringSize, maxDataBytes/2)
 	g := geometry{
 		generation:    gen,
 		records:       1 << 20,
-		valueLog:      clamp(gen/4, 4<<20, max(64<<20, min(gen/64, 1<<30))),
 		memTable:      clamp(gen/16, 1<<20, 4<<20),
 		spillBytes:    clamp(gen/2, 2<<20, 64<<20),
 		spillRecords:  1 << 15,
@@ -98,6 +99,7 @@ func geometryOf(maxBytes int64) geometry {
 		outputLimit:   maxBytes / 100 * 99,
 		survivorLimit: maxBytes / 100 * 104,
 	}
+	g.spare = clamp(gen/2, 8<<20, 128<<20) + 4*g.memTable
 	g.cleanAbove = g.uploadLimit - maxBytes/100*3
 	return g
 }

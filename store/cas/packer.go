@@ -1,105 +1,69 @@
 package cas
 
 import (
-	"sync"
-
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
-// packer lays entries into packs, all in one buffer.
+// packer lays blobs out in packs. It makes the headers, in one buffer; the data
+// goes to the disk from where it lies.
 type packer struct {
 	pools   *buffers
-	buffer  *[]byte
-	start   int // of the current pack in the buffer
-	from    int // its first record
+	headers *[]byte
+	parts   [][]byte // header, data, header, ... of all packs
 	records []record
 	stamps  []stamp // empty: all used now
 	packs   []packed
+	size    int64 // of the current pack
+	from    int   // its first record
 }
 
-// newPacker makes room for n entries of total bytes, headers included.
-func (s *Store) newPacker(total, n int) *packer {
+// newPacker makes room for n blobs.
+func (s *Store) newPacker(n int) *packer {
 	return &packer{
-		pools: &s.buffers, buffer: s.buffers.get(total),
-		records: make([]record, 0, n), packs: make([]packed, 0, 1+total/packBytes*2),
+		pools: &s.buffers, headers: s.buffers.get(n * entryHeader),
+		records: make([]record, 0, n), parts: make([][]byte, 0, 2*n),
 	}
 }
 
-// free gives the buffer back. Badger has copied the packs when a commit returns.
-func (p *packer) free() { p.pools.put(p.buffer) }
-
-func (p *packer) addBlob(d digest.Digest, data []byte) { p.add(kindBlob, d, data) }
+// free gives the headers back, when the packs are written.
+func (p *packer) free() { p.pools.put(p.headers) }
 
 // addUsed adds a blob that was used at another time than now. Either all of a
 // packer's are added so or none.
 func (p *packer) addUsed(d digest.Digest, data []byte, at stamp) {
 	p.stamps = append(p.stamps, at)
-	p.add(kindBlob, d, data)
+	p.addBlob(d, data)
 }
 
-// add appends an entry, in a new pack when the current one would get too long.
-func (p *packer) add(k kind, d digest.Digest, data []byte) {
-	length := entryHeader + len(data)
-	if used := len(*p.buffer) - p.start; used > 0 && used+length > packBytes {
+// addBlob adds a blob, in a new pack when the current one would get too long. The
+// data must stay as it is until free.
+func (p *packer) addBlob(d digest.Digest, data []byte) {
+	length := int64(entryHeader + len(data))
+	if p.size > 0 && p.size+length > packBytes {
 		p.endPack()
 	}
-	off := uint32(len(*p.buffer) - p.start)
-	*p.buffer = appendEntry(*p.buffer, k, d, data)
-	p.records = append(p.records, record{fp: fingerprintOf(d), size: d.Size, off: off, kind: k})
+	begin := len(*p.headers)
+	*p.headers = appendHeader(*p.headers, kindBlob, d, len(data))
+	header := (*p.headers)[begin:]
+	sealHeader(header, data)
+	p.parts = append(p.parts, header, data)
+	p.records = append(p.records, record{fp: fingerprintOf(d), size: d.Size, off: p.size, kind: kindBlob})
+	p.size += length
 }
 
 func (p *packer) endPack() {
-	one := packed{data: (*p.buffer)[p.start:], records: p.records[p.from:]}
+	one := packed{parts: p.parts[2*p.from:], size: p.size, records: p.records[p.from:]}
 	if len(p.stamps) > 0 {
 		one.stamps = p.stamps[p.from:]
 	}
 	p.packs = append(p.packs, one)
-	p.start, p.from = len(*p.buffer), len(p.records)
+	p.size, p.from = 0, len(p.records)
 }
 
 // finish returns the packs, which are valid until free.
 func (p *packer) finish() []packed {
-	if len(*p.buffer) > p.start {
+	if p.size > 0 {
 		p.endPack()
 	}
 	return p.packs
-}
-
-// buffers keeps memory for packs and pieces, by size.
-type buffers struct{ pools [4]sync.Pool }
-
-const (
-	smallBuffer  = packBytes + 32<<10
-	pieceBuffer  = pieceBytes + entryHeader
-	mediumBuffer = maxWhole + entryHeader
-	largeBuffer  = groupBytes + 64<<10
-)
-
-func bufferPool(n int) (pool, size int) {
-	switch {
-	case n <= smallBuffer:
-		return 0, smallBuffer
-	case n <= pieceBuffer:
-		return 1, pieceBuffer
-	case n <= mediumBuffer:
-		return 2, mediumBuffer
-	default:
-		return 3, max(n, largeBuffer)
-	}
-}
-
-// get returns an empty buffer that takes n bytes without growing.
-func (b *buffers) get(n int) *[]byte {
-	i, size := bufferPool(n)
-	if p, ok := b.pools[i].Get().(*[]byte); ok && cap(*p) >= n {
-		*p = (*p)[:0]
-		return p
-	}
-	buf := make([]byte, 0, size)
-	return &buf
-}
-
-func (b *buffers) put(p *[]byte) {
-	i, _ := bufferPool(cap(*p))
-	b.pools[i].Put(p)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // TestAfterAPowerLossBlobsAreMissingNeverWrong takes a copy of a store that is
-// open, as the disk would be after SIGKILL, and then loses parts of value logs
+// open, as the disk would be after SIGKILL, and then loses parts of data files
 // that no Sync covered, as a power cut does.
 func TestAfterAPowerLossBlobsAreMissingNeverWrong(t *testing.T) {
 	t.Parallel()
@@ -61,11 +61,10 @@ func TestAfterAPowerLossBlobsAreMissingNeverWrong(t *testing.T) {
 	}
 }
 
-// zero overwrites content in value logs as if it had never been written.
+// zero overwrites content in data files as if it had never been written.
 func zero(t *testing.T, dir string, data []byte) {
 	t.Helper()
-	logs, _ := filepath.Glob(filepath.Join(dir, "gen-*", "*.vlog"))
-	for _, path := range logs {
+	for _, path := range dataFiles(dir) {
 		have, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -78,7 +77,7 @@ func zero(t *testing.T, dir string, data []byte) {
 			return
 		}
 	}
-	t.Fatal("no value log holds the content")
+	t.Fatal("no data file holds the content")
 }
 
 // TestLogsThatBadgerHadJustMadeDoNotStopTheStart: Badger makes a log and gives it

@@ -135,7 +135,7 @@ func (s *Store) putGroup(ctx context.Context, class Class, blobs []Blob, group [
 		return err
 	}
 	defer s.space.release(cost)
-	p := s.newPacker(total, len(group))
+	p := s.newPacker(len(group))
 	defer p.free()
 	for _, i := range group {
 		p.addBlob(blobs[i].Digest, blobs[i].Data)

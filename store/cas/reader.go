@@ -88,8 +88,8 @@ func (s *Store) list(d digest.Digest) ([]place, error) {
 }
 
 func readList(g *generation, r record, d digest.Digest) (places []place, err error) {
-	err = g.readPack(r.pack, func(pack []byte) error {
-		e, err := entryAt(pack, r.off)
+	err = g.readPack(r.pack, func(b packBody) error {
+		e, err := b.only()
 		if err != nil {
 			return err
 		}
@@ -243,8 +243,8 @@ func (s *Store) readPiece(p place, d digest.Digest, offset int64, take func([]by
 		return errMoved
 	}
 	defer g.pins.Done()
-	return g.readPack(p.pack, func(pack []byte) error {
-		data, err := pieceIn(pack, d, offset, p.length)
+	return g.readPack(p.pack, func(b packBody) error {
+		data, err := pieceIn(b, d, offset, p.length)
 		if err == nil {
 			take(data)
 		}

@@ -41,8 +41,9 @@ type record struct {
 	fp   fingerprint
 	size int64  // of the blob, below 1<<40
 	pack uint32 // number of the pack
-	off  uint32 // of the entry's header in the pack
+	off  int64  // of the entry's header: in the data file, or in the pack; below 1<<40
 	kind kind
+	file bool // the pack lies in the data file
 	// back is for lists: how many generations before the list's own the oldest
 	// one that holds a piece is; 255 means 255 or more.
 	back uint8
@@ -51,17 +52,23 @@ type record struct {
 // recordBytes is the size of a record in an index file. Two share a cache line.
 const recordBytes = 32
 
+// inFile is set in the byte of the kind when the pack lies in the data file.
+const inFile = 0x80
+
 func (r record) encode(b []byte) {
 	_ = b[recordBytes-1]
 	binary.LittleEndian.PutUint64(b[0:], r.fp.hi)
 	binary.LittleEndian.PutUint64(b[8:], r.fp.lo)
 	binary.LittleEndian.PutUint32(b[16:], uint32(r.size))
 	binary.LittleEndian.PutUint32(b[20:], r.pack)
-	binary.LittleEndian.PutUint32(b[24:], r.off)
+	binary.LittleEndian.PutUint32(b[24:], uint32(r.off))
 	b[28] = uint8(r.size >> 32)
 	b[29] = uint8(r.kind)
+	if r.file {
+		b[29] |= inFile
+	}
 	b[30] = r.back
-	b[31] = 0
+	b[31] = uint8(r.off >> 32)
 }
 
 func decodeRecord(b []byte) record {
@@ -70,8 +77,9 @@ func decodeRecord(b []byte) record {
 		fp:   decodeFingerprint(b),
 		size: int64(binary.LittleEndian.Uint32(b[16:])) | int64(b[28])<<32,
 		pack: binary.LittleEndian.Uint32(b[20:]),
-		off:  binary.LittleEndian.Uint32(b[24:]),
-		kind: kind(b[29]),
+		off:  int64(binary.LittleEndian.Uint32(b[24:])) | int64(b[31])<<32,
+		kind: kind(b[29] &^ inFile),
+		file: b[29]&inFile != 0,
 		back: b[30],
 	}
 }

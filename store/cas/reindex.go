@@ -3,12 +3,9 @@ package cas
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // verifyIndexes reads the indexes of the sealed generations once, soon after the
@@ -77,18 +74,21 @@ func (s *Store) reindex(g *generation, old *run) error {
 func (s *Store) indexPacks(g *generation) (*memIndex, error) {
 	m, now := newMemIndex(), s.now()
 	var lists []entry
-	err := g.eachPack(0, func(pack uint32, value []byte) error {
-		return entries(value, func(e entry) error {
-			r := record{fp: fingerprintOf(e.digest), size: e.digest.Size, pack: pack, off: e.off, kind: e.kind}
+	err := g.eachPack(0, func(pack uint32, body packBody) error {
+		err := body.entries(func(e entry) error {
 			switch e.kind {
 			case kindBlob:
-				m.insert([]record{r}, nil, now)
+				m.insert([]record{e.record(pack)}, nil, now)
 			case kindList:
 				e.data = append(packKey(pack), e.data...)
 				lists = append(lists, e)
 			}
 			return nil
 		})
+		if errors.Is(err, errDamaged) { // what is right in it was taken
+			return nil
+		}
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read generation %d: %w", g.id, err)
@@ -105,10 +105,9 @@ func (s *Store) indexPacks(g *generation) (*memIndex, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.insert([]record{{
-			fp: fingerprintOf(e.digest), size: e.digest.Size, pack: pack, off: e.off,
-			kind: kindList, back: backOf(g.id, places),
-		}}, nil, now)
+		r := e.record(pack)
+		r.back = backOf(g.id, places)
+		m.insert([]record{r}, nil, now)
 	}
 	return m, nil
 }
@@ -122,32 +121,4 @@ func (s *Store) piecesReadable(e entry, places []place) error {
 		offset += int64(p.length)
 	}
 	return nil
-}
-
-// eachPack hands the packs from a number on to visit, in order; damaged ones are
-// left out.
-func (g *generation) eachPack(from uint32, visit func(pack uint32, value []byte) error) error {
-	if err := g.readable(); err != nil {
-		return err
-	}
-	defer g.dbMu.RUnlock()
-	return g.guard(func() error {
-		txn := g.db.NewTransactionAt(math.MaxUint64, false)
-		defer txn.Discard()
-		opt := badger.DefaultIteratorOptions
-		opt.PrefetchValues = false
-		it := txn.NewIterator(opt)
-		defer it.Close()
-		for it.Seek(packKey(from)); it.Valid(); it.Next() {
-			pack, ok := parsePackKey(it.Item().Key())
-			if !ok {
-				continue
-			}
-			err := it.Item().Value(func(value []byte) error { return visit(pack, value) })
-			if err != nil && !errors.Is(err, errDamaged) {
-				return err
-			}
-		}
-		return nil
-	})
 }

@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// rot changes one byte of a piece of content wherever a value log has it.
+// rot changes one byte of a piece of content wherever a data file has it.
 func rot(t *testing.T, dir string, data []byte) {
 	t.Helper()
-	logs, _ := filepath.Glob(filepath.Join(dir, "gen-*", "*.vlog"))
 	found := false
-	for _, path := range logs {
+	for _, path := range dataFiles(dir) {
 		have, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -36,7 +35,7 @@ func rot(t *testing.T, dir string, data []byte) {
 		}
 	}
 	if !found {
-		t.Fatal("no value log holds the content")
+		t.Fatal("no data file holds the content")
 	}
 }
 

@@ -34,7 +34,7 @@ type run struct {
 }
 
 const (
-	runMagic      = "bgidx001"
+	runMagic      = "bgidx002"
 	runHeader     = 64
 	filterBlock   = 32 // bytes; a split block Bloom filter
 	recordsPerBin = 8  // of the directory, about

@@ -80,14 +80,17 @@ func (s *Store) scrubGeneration(id uint32, perByte float64) bool {
 // scrubPack reads one pack against its checksum and its blobs against their
 // hashes, and returns its size.
 func (s *Store) scrubPack(g *generation, pack uint32) (n int) {
-	err := g.readPack(pack, func(data []byte) error {
-		n = len(data)
-		return entries(data, verifyEntry)
+	err := g.readPack(pack, func(b packBody) error {
+		n = len(b.data)
+		return b.entries(verifyEntry)
 	})
 	if err == nil || !errors.Is(err, errDamaged) || s.closing.Load() {
 		return n
 	}
 	for _, r := range s.recordsIn(g, pack) {
+		if r.kind == kindBlob && g.readBlob(r, verifyEntry) == nil { // another one in the pack is damaged
+			continue
+		}
 		s.condemn(g, r, err)
 	}
 	s.condemnLists(place{generation: g.id, pack: pack}, err)

@@ -2,6 +2,7 @@ package cas
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -163,8 +164,22 @@ func (p *space) diskRoom() int64 {
 	return p.diskLeft - p.diskSince
 }
 
-// guard is two value logs and four memtables.
-func (p *space) guard() int64 { return 2*p.store.geo.valueLog + 4*p.store.geo.memTable }
+// notice looks at the error of a write: when the disk was full, whoever comes next
+// asks how much it has left.
+func (p *space) notice(err error) error {
+	var full *FullError
+	if errors.As(err, &full) {
+		p.store.counters.refused.Add(1)
+		p.mu.Lock()
+		p.diskAsked = time.Time{}
+		p.mu.Unlock()
+		p.look()
+	}
+	return err
+}
+
+// guard is four memtables and what may be written between two looks.
+func (p *space) guard() int64 { return p.store.geo.spare }
 
 // short tells whether the cleaner has to work, and whether writers wait for it.
 func (p *space) short() (short, pressed bool) {

@@ -87,6 +87,9 @@ func (s *Store) open(ctx context.Context) error {
 	if err := s.acquire(); err != nil {
 		return err
 	}
+	if err := checkFormat(s.opt.Dir); err != nil {
+		return err
+	}
 	if err := s.load(ctx); err != nil {
 		return err
 	}
@@ -129,10 +132,10 @@ func (s *Store) createGeneration(k laneKind) (*generation, error) {
 	g := s.newGeneration(s.nextID.Add(1), k)
 	g.active = newMemIndex()
 	if err := g.openWritable(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, g.closeFiles())
 	}
 	if err := syncDir(s.opt.Dir); err != nil {
-		return nil, errors.Join(err, g.closeDB())
+		return nil, errors.Join(err, g.closeFiles())
 	}
 	g.measure()
 	return g, nil
@@ -140,7 +143,7 @@ func (s *Store) createGeneration(k laneKind) (*generation, error) {
 
 func (s *Store) newGeneration(id uint32, k laneKind) *generation {
 	return &generation{
-		id: id, lane: k, geo: s.geo, logger: s.logger,
+		id: id, lane: k, geo: s.geo, logger: s.logger, pools: &s.buffers,
 		dir: filepath.Join(s.opt.Dir, generationName(id, k)),
 	}
 }
@@ -191,7 +194,7 @@ func (s *Store) shut() error {
 			errs = append(errs, s.spill(l, g, false))
 		}
 		if g := l.next; g != nil {
-			errs = append(errs, g.closeDB(), os.RemoveAll(g.dir))
+			errs = append(errs, g.closeFiles(), os.RemoveAll(g.dir))
 		}
 	}
 	s.ringMu.Lock()
@@ -200,7 +203,7 @@ func (s *Store) shut() error {
 	s.ringMu.Unlock()
 	for _, g := range gens {
 		g.pins.Wait()
-		errs = append(errs, g.closeDB())
+		errs = append(errs, g.closeFiles())
 		for _, r := range g.runs {
 			errs = append(errs, r.syncStamps())
 			r.release()
@@ -213,7 +216,7 @@ func (s *Store) shut() error {
 func (s *Store) abandon() {
 	s.closing.Store(true)
 	for _, g := range s.gens {
-		_ = g.closeDB()
+		_ = g.closeFiles()
 		for _, r := range g.runs {
 			r.release()
 		}

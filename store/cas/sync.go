@@ -19,7 +19,7 @@ func (s *Store) Sync(ctx context.Context) error {
 		if g.sealed.Load() {
 			continue
 		}
-		if err := g.logs.sync(g.dir); err != nil {
+		if err := g.logs.sync(g.dir, g.data); err != nil {
 			return err
 		}
 	}

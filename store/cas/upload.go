@@ -96,10 +96,11 @@ func (u *upload) open(pools *buffers, at int64) {
 	*u.buffer = appendHeader(*u.buffer, k, d, 0)
 }
 
-// sealEntry writes the length into the header of the entry that has grown.
+// sealEntry writes length and checksum into the header of the entry that has grown.
 func (u *upload) sealEntry() []byte {
 	pack := *u.buffer
 	binary.LittleEndian.PutUint32(pack[4:], uint32(len(pack)-entryHeader))
+	sealHeader(pack, pack[entryHeader:])
 	return pack
 }
 
@@ -134,7 +135,7 @@ func (u *upload) flush(w *Writer) error {
 func (u *upload) storePiece(w *Writer, pack []byte) error {
 	u.placesMu.Lock()
 	defer u.placesMu.Unlock()
-	generation, first, err := w.store.lanes[laneFresh].commit(w.ctx, []packed{{data: pack}}, w.store.now())
+	generation, first, err := w.store.lanes[laneFresh].commit(w.ctx, []packed{single(pack)}, w.store.now())
 	if err != nil {
 		return err
 	}
@@ -168,7 +169,7 @@ func (u *upload) commitWhole(w *Writer) error {
 		return err
 	}
 	defer s.space.release(cost)
-	one := packed{data: pack, records: []record{{fp: fingerprintOf(d), size: d.Size, kind: kindBlob}}}
+	one := single(pack, record{fp: fingerprintOf(d), size: d.Size, kind: kindBlob})
 	if _, _, err := s.lanes[laneFresh].commit(w.ctx, []packed{one}, s.now()); err != nil {
 		return fmt.Errorf("store blob %s: %w", d, err)
 	}
@@ -201,11 +202,15 @@ func listCost(places int) int64 {
 // packList makes a pack of one list.
 func packList(d digest.Digest, places []place) packed {
 	data := encodeList(places)
-	return packed{
-		data:    appendEntry(make([]byte, 0, entryHeader+len(data)), kindList, d, data),
-		records: []record{{fp: fingerprintOf(d), size: d.Size, kind: kindList}},
-		places:  places,
-	}
+	p := single(appendEntry(make([]byte, 0, entryHeader+len(data)), kindList, d, data),
+		record{fp: fingerprintOf(d), size: d.Size, kind: kindList})
+	p.places = places
+	return p
+}
+
+// single makes a pack of one entry.
+func single(entry []byte, records ...record) packed {
+	return packed{parts: [][]byte{entry}, size: int64(len(entry)), records: records}
 }
 
 // finish ends an upload for good. The caller has the turn.

@@ -1,0 +1,106 @@
+package cas
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// dataName is the file of a generation that holds the bytes of its larger packs.
+const dataName = "DATA"
+
+// dataFile holds packs one after the other. It only grows: each write reserves
+// its own range, so that writers do not wait for each other, and one that fails
+// leaves a hole to which nothing refers. What a range holds is told by Badger and
+// the indexes, and proved by the checksums in it.
+type dataFile struct {
+	file *os.File
+	end  atomic.Int64 // where the next write goes
+}
+
+// openData opens the data file of a generation, or makes an empty one. What comes
+// next goes behind all that is in it.
+func openData(dir string) (*dataFile, error) {
+	f, err := os.OpenFile(filepath.Join(dir, dataName), os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	d := &dataFile{file: f}
+	d.end.Store(info.Size())
+	return d, nil
+}
+
+// mostVectors is the most parts that one system call takes (IOV_MAX).
+const mostVectors = 1024
+
+// write appends parts of n bytes altogether, straight from where they lie, and
+// returns at which offset. A *FullError when the disk is full. parts are used up.
+func (d *dataFile) write(parts [][]byte, n int64) (int64, error) {
+	begin := d.end.Add(n) - n
+	at := begin
+	for len(parts) > 0 {
+		done, err := unix.Pwritev(int(d.file.Fd()), parts[:min(len(parts), mostVectors)], at)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+			return 0, &FullError{Reason: "the disk is full", RetryAfter: retryPause}
+		case err != nil:
+			return 0, fmt.Errorf("write %s: %w", d.file.Name(), err)
+		}
+		at += int64(done)
+		for len(parts) > 0 && done >= len(parts[0]) {
+			done -= len(parts[0])
+			parts = parts[1:]
+		}
+		if done > 0 {
+			parts[0] = parts[0][done:]
+		}
+	}
+	return begin, nil
+}
+
+// reserve makes sure that nothing is written before an offset: a range that is
+// referred to may lie behind the end of the file after a power loss.
+func (d *dataFile) reserve(end int64) {
+	for {
+		have := d.end.Load()
+		if have >= end || d.end.CompareAndSwap(have, end) {
+			return
+		}
+	}
+}
+
+// read fills p from an offset. errDamaged when the file ends before, or the disk
+// cannot read it.
+func (d *dataFile) read(p []byte, at int64) error {
+	n, err := d.file.ReadAt(p, at)
+	if n == len(p) {
+		return nil
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, unix.EIO) {
+		return fmt.Errorf("read %d bytes at %d of %s: %w: %w", len(p), at, d.file.Name(), errDamaged, err)
+	}
+	return fmt.Errorf("read %d bytes at %d of %s: %w", len(p), at, d.file.Name(), err)
+}
+
+// sync makes durable what was written before. It uses the descriptor of the
+// writers, which alone is told of every error of writing back.
+func (d *dataFile) sync() error {
+	if err := unix.Fdatasync(int(d.file.Fd())); err != nil {
+		return fmt.Errorf("sync %s: %w", d.file.Name(), err)
+	}
+	return nil
+}
+
+func (d *dataFile) close() error { return d.file.Close() }
