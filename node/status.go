@@ -76,7 +76,7 @@ func (s *source) Status(ctx context.Context) (*admin.Status, error) {
 func workerRow(w sched.Worker) admin.Worker {
 	row := admin.Worker{
 		BotID: w.Session.BotID, Properties: texts(w.Session.Properties), Slots: int(w.Session.Capacity),
-		Local: w.Session.Local, Since: w.Session.OpenedAt,
+		Local: w.Session.Local, Since: w.Session.OpenedAt, Drained: w.Drained, Away: w.Away, Refuses: w.Refuses,
 	}
 	for _, r := range w.Running {
 		row.Running = append(row.Running, admin.Running{
@@ -84,6 +84,15 @@ func workerRow(w sched.Worker) admin.Worker {
 		})
 	}
 	return row
+}
+
+// DrainWorker implements admin.Source.
+func (s *source) DrainWorker(botID string, drain bool) error {
+	err := s.node.scheduler.DrainBot(s.node.config.Instance, botID, drain)
+	if errors.Is(err, sched.ErrUnknownBot) {
+		return admin.ErrNoWorker
+	}
+	return err
 }
 
 // texts writes properties as key=value.

@@ -29,5 +29,11 @@ func newWorkerCmd() *cobra.Command {
 	}
 	o.register(cmd)
 	cmd.Flags().BoolVar(&printOnly, "print-config", false, "print each value of the configuration with its source and do nothing else")
+	cmd.AddCommand(
+		newWorkerListCmd(),
+		newDrainCmd("drain", "Let workers finish what they run, and give them nothing more",
+			"Let workers finish what they run, and give them nothing more, until they are undrained or the server is restarted."),
+		newDrainCmd("undrain", "Give drained workers work again", ""),
+	)
 	return cmd
 }

@@ -36,6 +36,18 @@ func (f *fakeSource) Operation(_ context.Context, name string) (*Operation, erro
 	return f.op, nil
 }
 
+func (f *fakeSource) DrainWorker(botID string, drain bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.status.Workers {
+		if f.status.Workers[i].BotID == botID {
+			f.status.Workers[i].Drained = drain
+			return nil
+		}
+	}
+	return ErrNoWorker
+}
+
 func (f *fakeSource) Ready() error { return f.ready }
 
 func (f *fakeSource) change(do func(s *Status)) {

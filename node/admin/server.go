@@ -63,6 +63,9 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", s.statusPage)
 	mux.HandleFunc("GET /events", s.eventStream)
 	mux.HandleFunc("GET /operations/{name...}", s.operationPage)
+	mux.HandleFunc("GET /api/workers", s.listWorkers)
+	mux.HandleFunc("POST /api/workers/{bot}/drain", s.drainWorker(true))
+	mux.HandleFunc("POST /api/workers/{bot}/undrain", s.drainWorker(false))
 	mux.Handle("GET /static/", http.FileServerFS(webFiles()))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plainText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.readiness)
@@ -72,7 +75,8 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
+	// A page of somebody else, open in a browser on this machine, must not drain.
+	return http.NewCrossOriginProtection().Handler(mux)
 }
 
 // readiness says whether the node takes work. Liveness (/healthz) says only

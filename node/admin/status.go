@@ -19,6 +19,9 @@ type Source interface {
 	Operation(ctx context.Context, name string) (*Operation, error)
 	// Ready returns nil when the node takes work, otherwise why it does not.
 	Ready() error
+	// DrainWorker takes a worker out of service, or back into it, or returns
+	// ErrNoWorker.
+	DrainWorker(botID string, drain bool) error
 }
 
 // Status is the state of a node at one moment.
@@ -52,6 +55,9 @@ type Worker struct {
 	Local      bool
 	Since      time.Time
 	Running    []Running
+	Drained    bool   // by an operator
+	Away       bool   // not heard of since the node started
+	Refuses    string // why it takes no work by itself
 }
 
 // Running is an action in a worker's slot.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -182,4 +183,37 @@ func TestTheFirstServerThatAnswersIsUsed(t *testing.T) {
 	if err := w.Stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestADrainedWorkerGetsNothingUntilItIsUndrained(t *testing.T) {
+	g := newGrid(t)
+	g.worker()
+	g.succeeded(g.run("true", nil))
+	command := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command(os.Getenv("TEST_BGRID_NODE"), append(args, "--http", g.server.HTTP)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%q: %v: %s", args, err, out)
+		}
+		return string(out)
+	}
+	name := strings.Fields(strings.Split(command("worker", "list"), "\n")[1])[0]
+	command("worker", "drain", name)
+	if list := command("worker", "list"); !strings.Contains(list, "takes no work: it was drained") {
+		t.Error(list)
+	}
+	out := g.run(g.slow("a"), nil)
+	g.release("a")
+	g.await("it says why it waits", func() (waits bool) {
+		err := g.client.ListOperations(t.Context(), "", func(op *client.Operation) bool {
+			waits = op.WaitReason() == "worker "+name+" takes no work: it is drained"
+			return true
+		})
+		return err == nil && waits
+	})
+	if g.runs("a") != 0 {
+		t.Error("a drained worker took an action")
+	}
+	command("worker", "undrain", name)
+	g.succeeded(out)
 }
