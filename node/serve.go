@@ -32,8 +32,13 @@ func Serve(ctx context.Context, cfg Config, build Build, stdout, stderr io.Write
 	return n.Run(ctx)
 }
 
-// untilSignal returns a context that ends with the first SIGTERM or SIGINT, after
-// which those signals have their default effect again.
+// SignalEcho is how long after SIGTERM or SIGINT another one is the same: timeout(1)
+// sends its signal to the process and then to the process group, and a terminal and
+// a wrapping script may both pass on an interrupt.
+const SignalEcho = 500 * time.Millisecond
+
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT; after
+// SignalEcho those signals have their default effect again.
 func untilSignal(ctx context.Context, logger *slog.Logger) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	end := make(chan os.Signal, 1)
@@ -46,9 +51,10 @@ func untilSignal(ctx context.Context, logger *slog.Logger) (context.Context, fun
 			case <-hangup:
 				logger.Info("SIGHUP: nothing to reload")
 			case s := <-end:
-				signal.Stop(end)
 				logger.Info("draining; the same signal again quits at once", "signal", s.String())
 				cancel()
+				time.Sleep(SignalEcho)
+				signal.Stop(end)
 			case <-ctx.Done():
 				signal.Stop(end)
 				return

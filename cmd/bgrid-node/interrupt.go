@@ -5,6 +5,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
+
+	"github.com/bgrid-node/bgrid-node/node"
 )
 
 // interrupt is why a context ended: a signal came.
@@ -13,7 +16,7 @@ type interrupt struct{ signal syscall.Signal }
 func (i *interrupt) Error() string { return "cancelled by signal: " + i.signal.String() }
 
 // untilInterrupted returns a context that ends with the first SIGINT or SIGTERM;
-// a second one ends the process.
+// a second one, later than node.SignalEcho, ends the process.
 func untilInterrupted(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
@@ -21,10 +24,11 @@ func untilInterrupted(ctx context.Context) (context.Context, func()) {
 	go func() {
 		select {
 		case s := <-signals:
-			signal.Stop(signals)
 			if s, ok := s.(syscall.Signal); ok {
 				cancel(&interrupt{s})
 			}
+			time.Sleep(node.SignalEcho)
+			signal.Stop(signals)
 		case <-ctx.Done():
 		}
 	}()
