@@ -20,7 +20,7 @@ build: ## build bin/bgrid-node
 test: setup check unit fuzz ## all tests, as CI runs them; sets up what is missing
 
 .PHONY: setup
-setup: ## install what the tests need (Bazel, a C++ compiler, remotetool), or say what is missing
+setup: ## install what the tests need (Bazel, a C++ compiler, remotetool, BuildStream), or say what is missing
 	./test/setup.sh
 
 .PHONY: check

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need: Bazel and a C++ compiler from Debian, remotetool
-# from its Go module into bin/. Quick when all is there. An ordinary user is told
-# what to install instead.
+# from its Go module and BuildStream from PyPI into bin/. Quick when all is there.
+# An ordinary user is told what to install instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export DEBIAN_FRONTEND=noninteractive
@@ -15,6 +15,9 @@ missing() {
 	[ -f /usr/share/bazel/rules/proto/WORKSPACE ] || echo "bazel-rules-proto (Bazel looks for it in every build)"
 	[ -x /sbin/mkfs.ext4 ] || [ -x /usr/sbin/mkfs.ext4 ] || echo "e2fsprogs (mkfs.ext4 for the power cuts of make soak)"
 	[ -x /sbin/losetup ] || [ -x /usr/sbin/losetup ] || echo "mount (losetup for the power cuts of make soak)"
+	command -v bwrap >/dev/null || echo "bubblewrap (sandboxes, of the runner with that name)"
+	[ -x /usr/bin/busybox ] && ! ldd /usr/bin/busybox >/dev/null 2>&1 || echo "busybox-static (the root file system of BuildStream's builds)"
+	/usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || echo "python3-venv (BuildStream is installed into an environment of its own)"
 }
 
 install_packages() {
@@ -49,4 +52,18 @@ fi
 if ! (cd test/remotetool && CGO_ENABLED=0 go build -buildvcs=false -o ../../bin/remotetool github.com/bazelbuild/remote-apis-sdks/go/cmd/remotetool); then
 	echo "building remotetool failed: the tests need it; a Go module proxy must be reachable the first time" >&2
 	exit 1
+fi
+
+# BuildStream's wheel brings the programs of buildbox along that it runs.
+bst=bin/buildstream
+if ! cmp -s test/buildstream/requirements.txt "$bst/installed.txt"; then
+	echo "installing BuildStream into $bst"
+	rm -rf "$bst"
+	/usr/bin/python3 -m venv "$bst"
+	if ! "$bst/bin/pip" install --quiet --disable-pip-version-check -r test/buildstream/requirements.txt 2>"$bst/pip.log"; then
+		cat "$bst/pip.log" >&2
+		echo "installing BuildStream failed: the tests need it; a Python package index must be reachable the first time" >&2
+		exit 1
+	fi
+	cp test/buildstream/requirements.txt "$bst/installed.txt"
 fi

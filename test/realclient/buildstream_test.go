@@ -1,0 +1,112 @@
+package realclient
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bgrid-node/bgrid-node/node/client"
+	"github.com/bgrid-node/bgrid-node/test/bazel"
+	"github.com/bgrid-node/bgrid-node/test/buildstream"
+	"github.com/bgrid-node/bgrid-node/test/harness"
+)
+
+// wantArtifacts is what the elements of the project make.
+var wantArtifacts = map[string]map[string]string{
+	"hello.bst": {
+		"usr": "/", "usr/share": "/", "usr/share/hello": "/", "usr/share/hello/empty": "/",
+		"usr/share/hello/greeting.txt": "hello source\n", "usr/share/hello/link": "-> greeting.txt",
+	},
+	"app.bst":   {"usr": "/", "usr/bin": "/", "usr/bin/app": "HELLO SOURCE\n"},
+	"whole.bst": {"copy": "hello source\n"},
+	"user.bst":  {"id": "uid=1000 gid=100\n"},
+}
+
+// TestBuildStream builds a project with BuildStream 2 while Bazel builds on the
+// same node: each element is built there once, in the tree that is its root file
+// system, and a second client with empty caches gets all from the node.
+func TestBuildStream(t *testing.T) {
+	n := harness.Start(t)
+	p, err := buildstream.New(t.TempDir(), "../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bazelDone := alongside(t, n)
+	first := bstClient(t, p, n, "first")
+	if out, err := first.Run(t.Context(), "build", "all.bst"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	<-bazelDone
+	operations := bstOperations(t, n.Dial(t))
+	if len(operations) != len(wantArtifacts) {
+		t.Errorf("%d executions, want one for each of %d elements: %v", len(operations), len(wantArtifacts), operations)
+	}
+	second := bstClient(t, p, n, "second")
+	if out, err := second.Run(t.Context(), "build", "all.bst"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if diff := cmp.Diff(operations, bstOperations(t, n.Dial(t))); diff != "" {
+		t.Errorf("the second client's build was executed: %s", diff)
+	}
+	for element, want := range wantArtifacts {
+		have, err := second.Checkout(t.Context(), element)
+		if diff := cmp.Diff(want, have); err != nil || diff != "" {
+			t.Errorf("%s: %v %s", element, err, diff)
+		}
+	}
+	out, err := second.Run(t.Context(), "build", "fail.bst")
+	if err == nil || !strings.Contains(out, "this element fails") {
+		t.Errorf("the failing element: %v\n%s", err, out)
+	}
+}
+
+func bstClient(t *testing.T, p *buildstream.Project, n *harness.Node, name string) *buildstream.Client {
+	t.Helper()
+	c, err := p.Client(name, n.GRPC, harness.Instance)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// alongside builds a workspace with Bazel; what is returned is closed at its end.
+func alongside(t *testing.T, n *harness.Node) <-chan struct{} {
+	t.Helper()
+	w, err := bazel.New(filepath.Join(t.TempDir(), "bazel"), n.GRPC, harness.Instance, 4, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	t.Cleanup(func() {
+		<-done
+		if err := w.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	go func() {
+		defer close(done)
+		r, err := w.Run(t.Context(), "test", "//...")
+		if err != nil || r.ExitCode != 0 || !r.Processes.AllBy(bazel.Remote) {
+			t.Errorf("Bazel at the same time: %v, exit code %d, %v\n%s", err, r.ExitCode, r.Processes, r.Output)
+		}
+	}()
+	return done
+}
+
+// bstOperations returns the names of the executions that are not Bazel's.
+func bstOperations(t *testing.T, c *client.Client) (names []string) {
+	t.Helper()
+	err := c.ListOperations(t.Context(), "stage=COMPLETED & tool_name!=bazel", func(op *client.Operation) bool {
+		if op.Response.GetCachedResult() {
+			return true
+		}
+		names = append(names, op.Name)
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
