@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"github.com/bgrid-node/bgrid-node/runners"
 )
 
 // Config is what a node needs to run: the values of the options table. Get one
@@ -24,9 +26,11 @@ type Config struct {
 	Retention        time.Duration // of finished operations
 	MaxCacheEntries  int           // of the action cache; 0: no limit but the disk
 
-	Slots               int      // of local workers; 0: none
-	Runners             []string // of local workers; none: each that works here
-	HidePath            []string // directories that sandboxed actions do not see
+	Slots               int            // of local workers; 0: none
+	Runners             []string       // of local workers; none: each that works here
+	HidePath            []string       // directories that sandboxed actions do not see
+	Limits              runners.Limits // of each action
+	TreeCacheSize       Size           // of the disk of WorkDir
 	Platform            []Property
 	MatchProperty       []string
 	CarryProperty       []string

@@ -28,7 +28,7 @@ const (
 // row's default may depend on the value of an earlier one.
 func Table() []Option {
 	var table []Option
-	for _, group := range [][]Option{servingOptions(), storageOptions(), executionOptions(), runningOptions()} {
+	for _, group := range [][]Option{servingOptions(), storageOptions(), executionOptions(), limitOptions(), runningOptions()} {
 		table = append(table, group...)
 	}
 	return table
@@ -93,7 +93,7 @@ func executionOptions() []Option {
 		platformOption("platform", "platform properties that the local workers offer beside `runner`; `default` stands for the default ones"),
 		keysOption("match-property", defaultMatch, "keys of platform properties that a worker must offer with the action's value; those of --platform always are",
 			func(c *Config) *[]string { return &c.MatchProperty }),
-		keysOption("carry-property", defaultCarry, "keys of platform properties that are handed to the worker and never matched; actions with a key in neither list are refused",
+		keysOption("carry-property", defaultCarried(), "keys of platform properties that are handed to the worker and never matched; actions with a key in neither list are refused",
 			func(c *Config) *[]string { return &c.CarryProperty }),
 		durationOption(groupExecution, "max-execution-timeout", "2h",
 			"longest time-out that an action may ask for, and the time-out of those that ask for none", func(c *Config) *time.Duration { return &c.MaxExecutionTimeout }),

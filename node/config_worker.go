@@ -23,7 +23,8 @@ func WorkerTable() []Option {
 		table = append(table, shared[name])
 	}
 	table = append(table, own[2])
-	for _, name := range []string{"work-dir", "work-cache-size", "drain-timeout", "log-level", "log-format"} {
+	for _, name := range []string{"work-dir", "work-cache-size", "tree-cache-size",
+		"limit-cpus", "limit-memory", "limit-processes", "limit-output", "limit-file-size", "drain-timeout", "log-level", "log-format"} {
 		table = append(table, shared[name])
 	}
 	for i := range table {

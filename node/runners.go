@@ -7,6 +7,7 @@ import (
 
 	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/bubblewrap"
+	"github.com/bgrid-node/bgrid-node/runners/cgroup"
 	"github.com/bgrid-node/bgrid-node/runners/hosttools"
 	"github.com/bgrid-node/bgrid-node/runners/userchroot"
 )
@@ -20,7 +21,7 @@ const autoRunners = "auto"
 // runnerKind is a runner that local workers can have.
 type runnerKind struct {
 	name string
-	open func(c *Config, log *slog.Logger) (closingRunner, error)
+	open func(c *Config, groups *cgroup.Manager, log *slog.Logger) (closingRunner, error)
 }
 
 type closingRunner interface {
@@ -30,14 +31,14 @@ type closingRunner interface {
 
 func runnerKinds() []runnerKind {
 	return []runnerKind{
-		{hosttools.Name, func(c *Config, log *slog.Logger) (closingRunner, error) {
-			return hosttools.New(hosttools.Options{Dir: c.WorkDir, Logger: log})
+		{hosttools.Name, func(c *Config, groups *cgroup.Manager, log *slog.Logger) (closingRunner, error) {
+			return hosttools.New(hosttools.Options{Dir: c.WorkDir, Groups: groups, Logger: log})
 		}},
-		{bubblewrap.Name, func(c *Config, log *slog.Logger) (closingRunner, error) {
-			return bubblewrap.New(bubblewrap.Options{Dir: c.WorkDir, Hide: c.hidden(), Logger: log})
+		{bubblewrap.Name, func(c *Config, groups *cgroup.Manager, log *slog.Logger) (closingRunner, error) {
+			return bubblewrap.New(bubblewrap.Options{Dir: c.WorkDir, Hide: c.hidden(), Groups: groups, Logger: log})
 		}},
-		{userchroot.Name, func(c *Config, log *slog.Logger) (closingRunner, error) {
-			return userchroot.New(userchroot.Options{Dir: c.WorkDir, Logger: log})
+		{userchroot.Name, func(c *Config, groups *cgroup.Manager, log *slog.Logger) (closingRunner, error) {
+			return userchroot.New(userchroot.Options{Dir: c.WorkDir, Groups: groups, Logger: log})
 		}},
 	}
 }
@@ -76,12 +77,16 @@ func (n *Node) openRunners() ([]runners.Runner, error) {
 
 func openRunners(c *Config, log *slog.Logger, all *closers) ([]runners.Runner, error) {
 	wanted := c.wantedRunners()
+	groups, err := cgroup.Find()
+	if err != nil {
+		log.Info("no control groups can be made here, so that memory and processes are limited less exactly; `bgrid-node doctor` says more", keyError, err)
+	}
 	var open []runners.Runner
 	for _, kind := range runnerKinds() {
 		if len(wanted) > 0 && !slices.Contains(wanted, kind.name) {
 			continue
 		}
-		r, err := kind.open(c, log)
+		r, err := kind.open(c, groups, log)
 		if err != nil && (len(wanted) > 0 || kind.name == hosttools.Name) {
 			return nil, fmt.Errorf("--runner %s: %w", kind.name, err)
 		}

@@ -57,7 +57,7 @@ func openWorker(cfg *Config, build Build, logger *slog.Logger, all *closers) (*w
 	o := worker.Options{
 		Servers: cfg.Servers, Instance: cfg.Instance,
 		BotID:   host + "-" + dir.nodeID[:min(8, len(dir.nodeID))], // two on one machine differ
-		Runners: open, Slots: cfg.Slots, Dir: cfg.WorkDir, CacheBytes: cfg.WorkCacheSize.Of(disk),
+		Runners: open, Slots: cfg.Slots, Dir: cfg.WorkDir, CacheBytes: cfg.WorkCacheSize.Of(disk), TreeBytes: cfg.TreeCacheSize.Of(disk), Limits: cfg.Limits,
 		DrainTimeout: cfg.DrainTimeout, Version: build.Version, Logger: logger,
 	}
 	for _, p := range cfg.offered(open) {

@@ -113,6 +113,8 @@ func (e *execution) command(ctx context.Context, runner Runner) (err error) {
 	}
 	e.live = e.watchOutput()
 	defer e.live.stop()
+	ctx, unwatch := e.w.disk.watch(ctx, e.root.path)
+	defer unwatch()
 	e.exit, err = runner.Run(ctx, Task{
 		LeaseID: e.lease.ID, Dir: e.layout.dir, WorkingDir: e.in.command.workingDir,
 		Args: e.in.command.args, Env: e.in.command.env,
@@ -120,6 +122,9 @@ func (e *execution) command(ctx context.Context, runner Runner) (err error) {
 		Timeout: e.timeout, Properties: e.lease.Properties, Layers: e.layout.layers, Limits: e.limits,
 	})
 	if err != nil {
+		if failure, ok := errors.AsType[*Failure](context.Cause(ctx)); ok {
+			return failure // that of the disk guard
+		}
 		return err
 	}
 	e.meta.ExecutionStartTimestamp = timestamppb.New(e.exit.Started)

@@ -16,10 +16,12 @@ import (
 	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/hosttools"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
+	"github.com/bgrid-node/bgrid-node/runners/userchroot"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
 func TestMain(m *testing.M) {
+	userchroot.MaybeRun()
 	shim.MaybeRun()
 	os.Exit(m.Run())
 }
@@ -156,5 +158,13 @@ func sh(script string, outputs ...string) *repb.Command {
 		Arguments:            []string{"/bin/sh", "-c", script},
 		EnvironmentVariables: []*repb.Command_EnvironmentVariable{{Name: "PATH", Value: "/usr/bin:/bin"}},
 		OutputPaths:          outputs,
+	}
+}
+
+// parse reads a message that a result names.
+func (b *bench) parse(d *repb.Digest, m proto.Message) {
+	b.t.Helper()
+	if err := proto.Unmarshal([]byte(b.text(d)), m); err != nil {
+		b.t.Fatal(err)
 	}
 }

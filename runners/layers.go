@@ -27,12 +27,3 @@ type Layers struct {
 	// Fixed, when the root itself is writable, are those below it that are not.
 	Fixed []string
 }
-
-// Limits are what an action may use. 0 is no limit of the runner's own.
-type Limits struct {
-	CPUs      float64 // of a second each second
-	Memory    int64   // bytes, of all processes together where cgroups allow it
-	Processes int64   // and threads, at a time
-	Output    int64   // bytes of stdout, and as many of stderr
-	FileSize  int64   // bytes of any one file
-}

@@ -45,8 +45,13 @@ type running struct {
 // of them is left. It may be called once; it closes the worker.
 func (w *Worker) Run(ctx context.Context) error {
 	l := &loop{w: w, ctx: ctx, running: map[string]*running{}}
+	guard, endGuard := context.WithCancel(context.WithoutCancel(ctx))
+	var guarding sync.WaitGroup
+	guarding.Go(func() { w.disk.run(guard) })
 	err := l.events()
 	l.wg.Wait()
+	endGuard()
+	guarding.Wait()
 	return errors.Join(err, w.Close())
 }
 

@@ -1,6 +1,7 @@
 package runners
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -87,6 +88,7 @@ type Worker struct {
 	work   *workDir
 	files  *fileCache
 	trees  *trees.Cache
+	disk   *diskGuard
 	dirs   *lru[digest.Digest, *directory]
 	places chan *place   // idle ones
 	slots  chan struct{} // as many as commands may run
@@ -126,7 +128,7 @@ func NewWorker(o WorkerOptions) (*Worker, error) {
 	}
 	return &Worker{
 		leases: o.Leases, blobs: o.Blobs, runners: o.Runners, name: o.Name, maxOut: o.MaxOutputBytes, limits: o.Limits, streams: o.Streams, log: o.Logger,
-		work: work, files: files, trees: shared, umask: umask,
+		work: work, files: files, trees: shared, disk: &diskGuard{path: work.path, running: map[string]context.CancelCauseFunc{}}, umask: umask,
 		dirs:   newLRU[digest.Digest, *directory](parsedBytes, nil),
 		places: make(chan *place, o.Slots),
 		slots:  make(chan struct{}, o.Slots),

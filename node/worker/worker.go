@@ -28,6 +28,8 @@ type Options struct {
 	Slots      int    // actions at a time, at least 1
 	Dir        string // see runners.WorkerOptions
 	CacheBytes int64  // see runners.WorkerOptions
+	TreeBytes  int64
+	Limits     runners.Limits
 	// DrainTimeout is how long running actions may take once Run is to end.
 	DrainTimeout time.Duration
 	Version      string       // of this program, told to the server
@@ -76,7 +78,7 @@ func New(o Options) (_ *Worker, err error) {
 	}
 	w.worker, err = runners.NewWorker(runners.WorkerOptions{
 		Leases: w.link, Blobs: blobs{w.client}, Runners: o.Runners, Dir: o.Dir,
-		CacheBytes: o.CacheBytes, CacheEagerly: true, Slots: o.Slots, Name: o.BotID, Logger: o.Logger,
+		CacheBytes: o.CacheBytes, TreeBytes: o.TreeBytes, Limits: o.Limits, CacheEagerly: true, Slots: o.Slots, Name: o.BotID, Logger: o.Logger,
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.client.Close(), w.link.conn.Close())

@@ -11,6 +11,7 @@ import (
 
 // machine is what the argument list depends on and no action changes.
 type machine struct {
+	root      bool     // this process is root, and so are actions, without its rights
 	boundProc bool     // the kernel refuses a fresh /proc: the host's, read-only
 	ownNet    bool     // bwrap makes the network, since the shim has none of its own
 	varTmp    bool     // the host has a directory /var/tmp
@@ -53,6 +54,13 @@ func arguments(m machine, s sandbox) []string {
 		args = append(args, "--ro-bind", "/proc", "/proc")
 	} else {
 		args = append(args, "--proc", "/proc")
+		if m.root {
+			// The settings of the host's kernel belong to root, and so does the action.
+			args = append(args, "--ro-bind", "/proc/sys", "/proc/sys")
+			for _, part := range []string{"sysrq-trigger", "irq", "bus", "fs", "acpi", "scsi"} {
+				args = append(args, "--ro-bind-try", "/proc/"+part, "/proc/"+part)
+			}
+		}
 	}
 	if !s.isRootFS || !s.keepTmp {
 		args = append(args, "--perms", "1777", "--tmpfs", "/tmp")

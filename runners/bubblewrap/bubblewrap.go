@@ -15,6 +15,7 @@ import (
 	"strconv"
 
 	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/cgroup"
 	"github.com/bgrid-node/bgrid-node/runners/launch"
 	"github.com/bgrid-node/bgrid-node/runners/props"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
@@ -31,7 +32,8 @@ type Options struct {
 	// Hide lists more directories of the host that actions do not see; those that
 	// are not there are left out.
 	Hide   []string
-	Logger *slog.Logger // nil: slog.Default
+	Groups *cgroup.Manager // for limits; nil: none
+	Logger *slog.Logger    // nil: slog.Default
 }
 
 // Runner is a runners.Runner.
@@ -103,7 +105,7 @@ func (r *Runner) Run(ctx context.Context, t runners.Task) (runners.Exit, error) 
 	if s.isRootFS {
 		defer files.tidy(files.missing())
 	}
-	reply, err := r.launcherFor(want).Run(ctx, r.request(t, s, files, program))
+	reply, err := r.launcherFor(want).Run(ctx, r.request(t, s, files, program), t.Limits)
 	if err != nil {
 		return runners.Exit{}, err
 	}

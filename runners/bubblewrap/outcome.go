@@ -20,8 +20,8 @@ func outcome(t runners.Task, reply shim.Reply) (runners.Exit, error) {
 	if reply.Errno != 0 {
 		return launch.NotStarted(t, t.Args[0], reply)
 	}
-	if reply.TimedOut || reply.OutputExceeded || strings.Contains(reply.Note, `"exit-code"`) {
-		return launch.ExitOf(reply), nil
+	if reply.TimedOut || reply.OutputExceeded || reply.OutOfMemory || strings.Contains(reply.Note, `"exit-code"`) {
+		return launch.ExitOf(reply, t.Limits), nil
 	}
 	reply.CloseRoot()
 	if reply.Status.Signaled() {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/launch"
 	"github.com/bgrid-node/bgrid-node/runners/props"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
@@ -16,7 +17,7 @@ import (
 
 // thisMachine looks at the host's files.
 func thisMachine(hide []string) machine {
-	m := machine{varTmp: isDir("/var/tmp")}
+	m := machine{root: os.Geteuid() == 0, varTmp: isDir("/var/tmp")}
 	for _, dir := range []string{"/run/current-system", "/run/opengl-driver"} { // NixOS has its tools there
 		if exists(dir) {
 			m.keepRun = append(m.keepRun, dir)
@@ -71,12 +72,12 @@ func (r *Runner) tryOut(o Options, m machine, isolation shim.Isolation) (err err
 		return o.Dir + "\x00bubblewrap-" + kind
 	}
 	r.machine = m
-	r.offline, err = launch.New(launch.Options{Owner: owner("offline"), Isolation: isolation, Logger: o.Logger})
+	r.offline, err = launch.New(launch.Options{Owner: owner("offline"), Isolation: isolation, Groups: o.Groups, Logger: o.Logger})
 	if err != nil {
 		return err
 	}
 	online := shim.Isolation{Mounts: isolation.Mounts}
-	r.online, err = launch.New(launch.Options{Owner: owner("online"), Isolation: online.For(os.Geteuid()), Logger: o.Logger})
+	r.online, err = launch.New(launch.Options{Owner: owner("online"), Isolation: online.For(os.Geteuid()), Groups: o.Groups, Logger: o.Logger})
 	if err != nil {
 		return errors.Join(err, r.offline.Close())
 	}
@@ -104,7 +105,7 @@ func (r *Runner) probe() error {
 	reply, err := r.offline.Run(ctx, shim.Request{
 		Path: r.bwrap, Args: []string{"bwrap", "--args", fmt.Sprint(shim.SpecFD), "--", "/proc/self/exe", "--version"}, Dir: "/",
 		Stderr: stderr, Status: true, Spec: pack(arguments(r.machine, s)),
-	})
+	}, runners.Limits{})
 	if err != nil {
 		return err
 	}

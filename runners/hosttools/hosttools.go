@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/cgroup"
 	"github.com/bgrid-node/bgrid-node/runners/launch"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
 )
@@ -23,7 +24,8 @@ type Options struct {
 	// left behind are killed. "" leaves them. When it is the directory of a worker,
 	// New refuses one that a worker is using.
 	Dir    string
-	Logger *slog.Logger // nil: slog.Default
+	Groups *cgroup.Manager // for limits; nil: none
+	Logger *slog.Logger    // nil: slog.Default
 }
 
 // Runner is a runners.Runner. It keeps as many shims as commands ran at once.
@@ -39,7 +41,7 @@ func New(o Options) (*Runner, error) {
 			return nil, err
 		}
 	}
-	launcher, err := launch.New(launch.Options{Owner: o.Dir, Logger: o.Logger})
+	launcher, err := launch.New(launch.Options{Owner: o.Dir, Groups: o.Groups, Logger: o.Logger})
 	if err != nil {
 		return nil, err
 	}
@@ -65,12 +67,12 @@ func (r *Runner) Run(ctx context.Context, t runners.Task) (runners.Exit, error) 
 	reply, err := r.launcher.Run(ctx, shim.Request{
 		Path: path, Args: t.Args, Env: t.Env, Dir: filepath.Join(t.Dir, t.WorkingDir),
 		Stdout: t.Stdout, Stderr: t.Stderr, Timeout: t.Timeout,
-	})
+	}, t.Limits)
 	if err != nil {
 		return runners.Exit{}, err
 	}
 	if reply.Errno != 0 {
 		return launch.NotStarted(t, path, reply)
 	}
-	return launch.ExitOf(reply), nil
+	return launch.ExitOf(reply, t.Limits), nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/cgroup"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
 )
 
@@ -23,7 +24,9 @@ type Options struct {
 	// behind are killed. "" leaves them.
 	Owner     string
 	Isolation shim.Isolation // of each shim
-	Logger    *slog.Logger   // nil: slog.Default
+	// Groups makes control groups for limits; nil: the limits that there are without.
+	Groups *cgroup.Manager
+	Logger *slog.Logger // nil: slog.Default
 }
 
 // Launcher runs commands on shims. It keeps as many as commands ran at once.
@@ -44,19 +47,27 @@ func New(o Options) (*Launcher, error) {
 // Close ends the shims. Commands that still run keep theirs until they end.
 func (l *Launcher) Close() error { return l.shims.close() }
 
-// Run runs the request on a free shim, again where the kernel's answer says that
-// another way or moment will do. When ctx ends the command is killed, and the
-// error is ctx's.
-func (l *Launcher) Run(ctx context.Context, req shim.Request) (shim.Reply, error) {
-	p, err := l.shims.get(ctx)
+// Run runs the request on a free shim, within limits, and again where the kernel's
+// answer says that another way or moment will do. When ctx ends the command is
+// killed, and the error is ctx's.
+func (l *Launcher) Run(ctx context.Context, req shim.Request, limits runners.Limits) (shim.Reply, error) {
+	m, err := l.shims.get(ctx)
 	if err != nil {
 		return shim.Reply{}, err
 	}
-	reply, err := p.Run(ctx, req)
-	if err == nil && reply.Errno != 0 {
-		reply, err = again(ctx, p, req, reply)
+	if err := m.limit(&req, limits); err != nil {
+		l.shims.put(m, nil)
+		return shim.Reply{}, err
 	}
-	l.shims.put(p, err)
+	killed := m.oomKills(limits)
+	reply, err := m.Run(ctx, req)
+	if err == nil && reply.Errno != 0 {
+		reply, err = again(ctx, m.Process, req, reply)
+	}
+	if err == nil {
+		reply.OutOfMemory = m.oomKills(limits) > killed
+	}
+	l.shims.put(m, err)
 	if err != nil {
 		return shim.Reply{}, fmt.Errorf("run command: %w", err)
 	}
@@ -94,17 +105,17 @@ func again(ctx context.Context, p *shim.Process, req shim.Request, reply shim.Re
 }
 
 // ExitOf says how a command that was started has ended.
-func ExitOf(r shim.Reply) runners.Exit {
+func ExitOf(r shim.Reply, limits runners.Limits) runners.Exit {
 	code := r.Status.ExitStatus()
 	if r.Status.Signaled() {
 		code = signalBase + int(r.Status.Signal())
 	}
-	if r.TimedOut {
+	if r.TimedOut || r.OutputExceeded {
 		code = signalBase + int(syscall.SIGKILL)
 	}
 	const block = 512
 	return runners.Exit{
-		Code: code, TimedOut: r.TimedOut, Root: r.Root,
+		Code: code, TimedOut: r.TimedOut, Root: r.Root, Exceeded: exceeded(limits, r, code),
 		Started: time.Unix(0, r.Started), Completed: time.Unix(0, r.Completed),
 		Usage: runners.Usage{
 			User: r.User, System: r.System, MaxRSS: r.MaxRSS,

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
 )
 
@@ -34,7 +35,7 @@ func ProbeOverlay(ctx context.Context, l *Launcher, dir string) error {
 	if err := os.WriteFile(o.Lower+"/a/file", []byte("lower"), 0o644); err != nil {
 		return fmt.Errorf("try out overlays: %w", err)
 	}
-	reply, err := l.Run(ctx, shim.Request{Path: "/proc/self/exe", Args: []string{"/proc/self/exe"}, Dir: "/proc/none", Overlay: o})
+	reply, err := l.Run(ctx, shim.Request{Path: "/proc/self/exe", Args: []string{"/proc/self/exe"}, Dir: "/proc/none", Overlay: o}, runners.Limits{})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,9 @@ type Reply struct {
 	Killed   bool // by Process.Run's context
 	// OutputExceeded: killed for more stdout or stderr than Limits.Output.
 	OutputExceeded bool
-	Note           string // at most maxNote bytes: see Request.Status, and why Stage is StageMount
+	// OutOfMemory is not the shim's to know: it is for those who hand the reply on.
+	OutOfMemory bool
+	Note        string // at most maxNote bytes: see Request.Status, and why Stage is StageMount
 	// Root is the root directory of Request.Overlay, as the command left it, for
 	// the receiver to close; nil without one.
 	Root *os.File

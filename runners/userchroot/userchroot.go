@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/cgroup"
 	"github.com/bgrid-node/bgrid-node/runners/launch"
 	"github.com/bgrid-node/bgrid-node/runners/props"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
@@ -35,7 +36,8 @@ type Options struct {
 	// Dir stands for the owner of the processes that this runner starts, as that of
 	// hosttools does.
 	Dir    string
-	Logger *slog.Logger // nil: slog.Default
+	Groups *cgroup.Manager // for limits; nil: none
+	Logger *slog.Logger    // nil: slog.Default
 }
 
 // Runner is a runners.Runner.
@@ -93,7 +95,7 @@ func (r *Runner) Run(ctx context.Context, t runners.Task) (runners.Exit, error) 
 	if err != nil {
 		return runners.Exit{}, err
 	}
-	reply, err := launcher.Run(ctx, req)
+	reply, err := launcher.Run(ctx, req, t.Limits)
 	if err != nil {
 		return runners.Exit{}, err
 	}
@@ -140,15 +142,18 @@ func outcome(t runners.Task, reply shim.Reply) (runners.Exit, error) {
 		return launch.NotStarted(t, argv0, reply)
 	}
 	if reply.TimedOut || reply.OutputExceeded {
-		return launch.ExitOf(reply), nil
+		return launch.ExitOf(reply, t.Limits), nil
 	}
 	kind, text, _ := strings.Cut(reply.Note, " ")
 	if kind == noteExit {
 		status, err := strconv.ParseUint(text, 10, 32)
 		if err == nil {
 			reply.Status = syscall.WaitStatus(status)
-			return launch.ExitOf(reply), nil
+			return launch.ExitOf(reply, t.Limits), nil
 		}
+	}
+	if reply.OutOfMemory {
+		return launch.ExitOf(reply, t.Limits), nil
 	}
 	reply.CloseRoot()
 	switch kind {
@@ -186,12 +191,12 @@ func (r *Runner) tryOut(o Options, isolation shim.Isolation) (err error) {
 		}
 		return o.Dir + "\x00userchroot-" + kind
 	}
-	r.offline, err = launch.New(launch.Options{Owner: owner("offline"), Isolation: isolation.For(os.Geteuid()), Logger: o.Logger})
+	r.offline, err = launch.New(launch.Options{Owner: owner("offline"), Isolation: isolation.For(os.Geteuid()), Groups: o.Groups, Logger: o.Logger})
 	if err != nil {
 		return err
 	}
 	online := shim.Isolation{Mounts: isolation.Mounts}
-	r.online, err = launch.New(launch.Options{Owner: owner("online"), Isolation: online.For(os.Geteuid()), Logger: o.Logger})
+	r.online, err = launch.New(launch.Options{Owner: owner("online"), Isolation: online.For(os.Geteuid()), Groups: o.Groups, Logger: o.Logger})
 	if err != nil {
 		return errors.Join(err, r.offline.Close())
 	}
@@ -217,7 +222,7 @@ func (r *Runner) probe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	reply, err := r.offline.Run(ctx, req)
+	reply, err := r.offline.Run(ctx, req, runners.Limits{})
 	if err != nil {
 		return err
 	}
