@@ -87,7 +87,8 @@ func parseHeader(h *tar.Header) (e entry, keep bool, err error) {
 		e.kind, e.what = otherKind, typeName(h.Typeflag)
 	}
 	if !utf8.ValidString(e.path) || !utf8.ValidString(e.target) {
-		e.kind, e.what = otherKind, "its name or target is not UTF-8"
+		e.path = speakable(e.path)
+		e.kind, e.what, e.size = otherKind, "its name or target is not UTF-8", 0
 	}
 	if e.path == "." && e.kind != dirKind {
 		return e, false, malformed("its root is no directory")
@@ -142,6 +143,17 @@ func cleanPath(name string) (string, error) {
 		return clean, nil
 	}
 	return ".", nil
+}
+
+// speakable cuts a path after the first name that is not UTF-8: what is beneath goes
+// with it.
+func speakable(path string) string {
+	for i := range len(path) {
+		if path[i] == '/' && !utf8.ValidString(path[:i]) {
+			return path[:i]
+		}
+	}
+	return path
 }
 
 func typeName(flag byte) string {

@@ -22,8 +22,8 @@ func TestLayersGiveTheTree(t *testing.T) {
 		{name: "no layers"},
 		{
 			name:   "permissions, with what the owner needs added and set-id bits taken",
-			layers: [][]tar.Header{{dir("d", 0), fileMode("d/f", "x", 0o4755), fileMode("secret", "s", 0), dir("tmp", 0o1777), fileMode("g", "", 0o2640)}},
-			want:   []string{"drwx------ d", `-rwxr-xr-x d/f "x"`, `-rw-r----- g ""`, `-r-------- secret "s"`, "dtrwxrwxrwx tmp"},
+			layers: [][]tar.Header{{dir("d", 0), fileMode("d/f", "x", 0o4755), fileMode("secret", "s", 0), dir("tmp", 0o1777), fileMode("g", "", 0o2640), fileMode("other", "", 0o641)}},
+			want:   []string{"drwx------ d", `-rwxr-xr-x d/f "x"`, `-rw-r----- g ""`, `-rw-r----x other ""`, `-r-------- secret "s"`, "dtrwxrwxrwx tmp"},
 		},
 		{
 			name:   "parents that no layer names",
@@ -47,8 +47,8 @@ func TestLayersGiveTheTree(t *testing.T) {
 		},
 		{
 			name:   "a whiteout never hides what its own layer brings, before it or after",
-			layers: [][]tar.Header{{file("a", "1"), file("b", "1"), file("d/old", "1")}, {file("a", "2"), file("d/new", "2"), file(".wh.a", ""), file(".wh.b", ""), file("b", "2"), file(".wh.d", "")}},
-			want:   []string{`-rw-r--r-- a "2"`, `-rw-r--r-- b "2"`, "drwxr-xr-x d", `-rw-r--r-- d/new "2"`},
+			layers: [][]tar.Header{{file("a", "1"), file("b", "1"), file("d/old", "1")}, {file("a", "2"), file("d/new", "2"), file(".wh.a", ""), file(".wh.b", ""), file("b", "2"), file(".wh.d", ""), hard("h", "b"), file(".wh.h", "")}},
+			want:   []string{`-rw-r--r-- a "2"`, `-rw-r--r-- b "2"`, "drwxr-xr-x d", `-rw-r--r-- d/new "2"`, `-rw-r--r-- h "2"`},
 		},
 		{
 			name:   "an opaque directory hides all that lower layers have in it",
@@ -67,13 +67,13 @@ func TestLayersGiveTheTree(t *testing.T) {
 		},
 		{
 			name:   "a layer writes through the links of lower ones, within the root",
-			layers: [][]tar.Header{{dir("usr/lib", 0o755), link("lib", "usr/lib"), link("abs", "/usr/lib"), link("up", "../../../usr/lib")}, {file("lib/a", "1"), file("abs/b", "2"), file("up/c", "3"), file("lib/.wh.none", "")}},
-			want: []string{"Lrwxrwxrwx abs -> /usr/lib", "Lrwxrwxrwx lib -> usr/lib", "Lrwxrwxrwx up -> ../../../usr/lib",
-				"drwxr-xr-x usr", "drwxr-xr-x usr/lib", `-rw-r--r-- usr/lib/a "1"`, `-rw-r--r-- usr/lib/b "2"`, `-rw-r--r-- usr/lib/c "3"`},
+			layers: [][]tar.Header{{dir("usr/lib", 0o755), link("lib", "usr/lib"), link("usr/abs", "/usr/lib"), link("up", "../../../usr/lib")}, {file("lib/a", "1"), file("usr/abs/b", "2"), file("up/c", "3"), file("lib/.wh.none", "")}},
+			want: []string{"Lrwxrwxrwx lib -> usr/lib", "Lrwxrwxrwx up -> ../../../usr/lib",
+				"drwxr-xr-x usr", "Lrwxrwxrwx usr/abs -> /usr/lib", "drwxr-xr-x usr/lib", `-rw-r--r-- usr/lib/a "1"`, `-rw-r--r-- usr/lib/b "2"`, `-rw-r--r-- usr/lib/c "3"`},
 		},
 		{
 			name:   "hard links, to lower layers and through links too, keep their content",
-			layers: [][]tar.Header{{fileMode("bin/git", "git", 0o755), link("sbin", "bin"), hard("bin/git-add", "sbin/git")}, {hard("git2", "/bin/git"), file("bin/git", "new"), hard("l2", "sbin")}},
+			layers: [][]tar.Header{{fileMode("bin/git", "git", 0o755), link("sbin", "bin"), hard("bin/git-add", "sbin/git")}, {hard("git2", "/bin/git"), file(".wh.git2", ""), file("bin/git", "new"), hard("l2", "sbin")}},
 			want: []string{"drwxr-xr-x bin", `-rw-r--r-- bin/git "new"`, `-rwxr-xr-x bin/git-add "git"`, `-rwxr-xr-x git2 "git"`,
 				"Lrwxrwxrwx l2 -> bin", "Lrwxrwxrwx sbin -> bin"},
 		},
@@ -84,9 +84,9 @@ func TestLayersGiveTheTree(t *testing.T) {
 		},
 		{
 			name:    "what a tree cannot hold is skipped, and hides what had its name",
-			layers:  [][]tar.Header{{file("dev/null", "1"), file("x\xff", "1")}, {special("dev/null", tar.TypeChar), special("dev/sda", tar.TypeBlock), special("run/fifo", tar.TypeFifo), hard("hard", "dev/null")}},
+			layers:  [][]tar.Header{{file("dev/null", "1"), file("x\xff", "1"), dir("y\xff", 0o755), file("y\xff/a/b", "1"), file("z\xff/c", "1")}, {special("dev/null", tar.TypeChar), special("dev/sda", tar.TypeBlock), special("run/fifo", tar.TypeFifo), hard("hard", "dev/null")}},
 			want:    []string{"drwxr-xr-x dev", "drwxr-xr-x run"},
-			skipped: []Skipped{{"dev/null", "character device"}, {"dev/sda", "block device"}, {"hard", "character device"}, {"run/fifo", "FIFO"}, {"x\xff", "its name or target is not UTF-8"}},
+			skipped: []Skipped{{"dev/null", "character device"}, {"dev/sda", "block device"}, {"hard", "character device"}, {"run/fifo", "FIFO"}, {"x\xff", "its name or target is not UTF-8"}, {"y\xff", "its name or target is not UTF-8"}, {"z\xff", "its name or target is not UTF-8"}},
 		},
 		{
 			name:   "absolute names are the image's, and files of AUFS mean nothing",

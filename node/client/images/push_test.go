@@ -11,11 +11,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/bgrid-node/bgrid-node/node/client"
 )
 
 // TestPushSendsOnlyWhatIsMissing pushes an image, the same again, and one that
@@ -31,8 +34,12 @@ func TestPushSendsOnlyWhatIsMissing(t *testing.T) {
 		t.Helper()
 		p, before, temp := &Progress{}, cas.writes, t.TempDir()
 		im := open(t, layoutOf(t, imageOf(t, layers...)), Options{Progress: p, TempDir: temp})
+		opened := countOpens(im)
 		_, stats, err := im.Push(t.Context(), c)
 		must(t, err)
+		if reads := opened.Load(); (stats.SentBlobs == 0) != (reads == int64(len(layers))) {
+			t.Errorf("%d layers were read %d times to send %d blobs", len(layers), reads, stats.SentBlobs)
+		}
 		if int64(cas.writes-before) != stats.SentBlobs {
 			t.Errorf("%d blobs arrived, %d were counted", cas.writes-before, stats.SentBlobs)
 		}
@@ -84,21 +91,77 @@ func TestPushTellsWhyItFails(t *testing.T) {
 	}
 }
 
-// TestBatchesAreBounded sends more than one batch, in numbers and in bytes.
+// countOpens counts how often the layers of an image are opened.
+func countOpens(im *Image) *atomic.Int64 {
+	var opened atomic.Int64
+	for _, l := range im.layers {
+		open := l.open
+		l.open = func(ctx context.Context) (io.ReadCloser, error) {
+			opened.Add(1)
+			return open(ctx)
+		}
+	}
+	return &opened
+}
+
+// TestAChangedLayerIsNotSent lets a layer change between its readings.
+func TestAChangedLayerIsNotSent(t *testing.T) {
+	im := open(t, layoutOf(t, imageOf(t, layerOf(t, file("a", "1"), file("b", "2")))), Options{})
+	other := open(t, layoutOf(t, imageOf(t, layerOf(t, file("a", "1"), file("b", "3")))), Options{})
+	cas, c := newCAS(t)
+	opened, first := countOpens(im), im.layers[0].open
+	im.layers[0].open = func(ctx context.Context) (io.ReadCloser, error) {
+		if opened.Load() > 0 {
+			return other.layers[0].open(ctx)
+		}
+		return first(ctx)
+	}
+	if _, _, err := im.Push(t.Context(), c); !errors.Is(err, client.ErrChanged) || cas.writes > 0 {
+		t.Errorf("have %v, and %d blobs arrived", err, cas.writes)
+	}
+}
+
+// TestBatchesAreBounded sends more than one batch, in numbers and in bytes, and
+// wants the first to have arrived before all was read.
 func TestBatchesAreBounded(t *testing.T) {
 	var members []tar.Header
 	for i := range batchBlobs + 10 {
 		members = append(members, file(fmt.Sprint("f", i), fmt.Sprint(i)))
 	}
-	for i := range 20 {
-		members = append(members, file(fmt.Sprint("m", i), strings.Repeat(string(rune('a'+i)), 900<<10)))
+	for i := range 40 {
+		members = append(members, file(fmt.Sprint("m", i), strings.Repeat(string(rune('0'+i)), 900<<10)))
 	}
+	plain := filepath.Join(t.TempDir(), "plain.tar")
+	uncompressed(t, dockerArchive(t, imageOf(t, layerOf(t, members...)), "a:b"), plain, func([]byte) {})
 	cas, c := newCAS(t)
-	_, stats, err := open(t, layoutOf(t, imageOf(t, layerOf(t, members...))), Options{}).Push(t.Context(), c)
-	must(t, err)
-	if int64(len(cas.blobs)) != stats.Blobs {
-		t.Errorf("the server has %d of %d blobs", len(cas.blobs), stats.Blobs)
+	im := open(t, plain, Options{})
+	inner, readings := im.layers[0].open, 0
+	atEnd := 0
+	im.layers[0].open = func(ctx context.Context) (io.ReadCloser, error) {
+		readings++
+		r, err := inner(ctx)
+		return &watched{r, func() {
+			cas.mu.Lock()
+			defer cas.mu.Unlock()
+			atEnd = cas.writes
+		}}, err
 	}
+	_, stats, err := im.Push(t.Context(), c)
+	must(t, err)
+	if int64(len(cas.blobs)) != stats.Blobs || readings != 2 || atEnd < batchBlobs+20 {
+		t.Errorf("the server has %d of %d blobs after %d readings, and had %d before the end of the last", len(cas.blobs), stats.Blobs, readings, atEnd)
+	}
+}
+
+// watched tells of each reading.
+type watched struct {
+	io.ReadCloser
+	tell func()
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	w.tell()
+	return w.ReadCloser.Read(b)
 }
 
 // TestMemoryDoesNotGrowWithFiles unpacks a file much larger than what it may take.

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/klauspost/compress/zstd"
 )
 
 // newRegistry serves a real registry on the loopback address.
@@ -78,11 +79,11 @@ func TestEverySourceGivesTheSameTree(t *testing.T) {
 	uncompressed(t, archive, plain, func([]byte) {})
 	stdin, err := os.ReadFile(archive)
 	must(t, err)
-	zstd := empty.Image
+	small := empty.Image
 	for _, data := range [][]byte{first, second, first} {
 		l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }, tarball.WithCompression(compression.ZStd))
 		must(t, err)
-		zstd, err = mutate.AppendLayers(zstd, l)
+		small, err = mutate.AppendLayers(small, l)
 		must(t, err)
 	}
 	_, want, _ := build(t, open(t, dir, Options{}))
@@ -90,13 +91,14 @@ func TestEverySourceGivesTheSameTree(t *testing.T) {
 		"docker archive":         archive,
 		"its plain form":         plain,
 		"compressed":             gzipFile(t, archive),
+		"compressed by zstd":     zstdFile(t, archive),
 		"with its tag":           archive + ":team/env:1",
 		"with its long tag":      "docker-archive:" + archive + ":index.docker.io/team/env:1",
 		"OCI layout":             "oci:" + dir,
 		"OCI layout by tag":      dir + ":v1",
 		"OCI archive":            tarDir(t, dir),
 		"OCI archive by tag":     "oci-archive:" + tarDir(t, dir) + ":v1",
-		"zstd layers":            layoutOf(t, zstd),
+		"zstd layers":            layoutOf(t, small),
 		"registry":               "docker://" + address + "/team/env:1",
 		"registry, found":        address + "/team/env:1",
 		"standard input":         "-",
@@ -133,6 +135,16 @@ func TestEverySourceGivesTheSameTree(t *testing.T) {
 			t.Errorf("what the daemon lacks: have %s, want %s", have, want)
 		}
 	})
+}
+
+func zstdFile(t *testing.T, from string) string {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	must(t, err)
+	w, err := zstd.NewWriter(nil)
+	must(t, err)
+	must(t, os.WriteFile(from+".zst", w.EncodeAll(data, nil), 0o600))
+	return from + ".zst"
 }
 
 // TestOpenSaysWhatIsWrong checks the errors that people see.
