@@ -10,9 +10,10 @@ import (
 
 // stageWatcher tells on w, when verbose, each stage and each reason for waiting
 // once, and at the end where the action ran and whether that was just now.
+// Otherwise it tells only why an execution that waits for long does so.
 func stageWatcher(w io.Writer, verbose bool) func(*client.Operation) {
 	if !verbose {
-		return func(*client.Operation) {}
+		return (&waitTeller{w: w}).watch
 	}
 	last := ""
 	return func(op *client.Operation) {
