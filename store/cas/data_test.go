@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
@@ -194,68 +192,5 @@ func TestManyPartsAreWrittenInOrder(t *testing.T) {
 	have := make([]byte, len(want))
 	if err := errors.Join(err, d.read(have, at)); err != nil || !bytes.Equal(have, want) {
 		t.Errorf("another content: %v", err)
-	}
-}
-
-// TestAFullDiskRefusesWritesAndRecovers lets somebody else take all of the disk,
-// unnoticed until a write finds out: the write is refused as full, what was stored
-// is served, and when there is room again everything goes on.
-func TestAFullDiskRefusesWritesAndRecovers(t *testing.T) {
-	t.Parallel()
-	disk := t.TempDir()
-	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=64m"); err != nil {
-		t.Skipf("mounting a small disk needs root: %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
-	o := testOptions(filepath.Join(disk, "store"))
-	o.MaxBytes = 128 * mib // more than there is
-	s := openStore(t, o)
-	kept := []Blob{testBlob(1, 5000), testBlob(2, 3*mib)}
-	put(t, s, kept...)
-	other := filepath.Join(disk, "other")
-	takeAll(t, other)
-	for i, b := range []Blob{testBlob(3, 300<<10), testBlob(4, 3*mib)} {
-		s.space.mu.Lock() // it looked just before
-		s.space.diskLeft, s.space.diskSince, s.space.diskAsked = 32*mib, 0, time.Now()
-		s.space.mu.Unlock()
-		err := errors.Join(s.PutMany(t.Context(), Upload, []Blob{b})...)
-		if !isFull(err) || !strings.Contains(err.Error(), "disk") {
-			t.Errorf("blob %d on a full disk: %v", i, err)
-		}
-		mustMiss(t, s, b)
-	}
-	mustHave(t, s, kept...)
-	if err := os.Remove(other); err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range []Blob{testBlob(3, 300<<10), testBlob(4, 3*mib)} {
-		eventually(t, "there is room again", func() bool {
-			return s.PutMany(t.Context(), Upload, []Blob{b})[0] == nil
-		})
-		kept = append(kept, b)
-	}
-	if err := s.Sync(t.Context()); err != nil {
-		t.Error(err)
-	}
-	closeStore(t, s)
-	s = openStore(t, o)
-	mustHave(t, s, kept...)
-}
-
-// takeAll writes a file until the disk is full.
-func takeAll(t *testing.T, path string) {
-	t.Helper()
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for _, step := range []int{mib, 4096} {
-		block := make([]byte, step)
-		for err = nil; err == nil; _, err = f.Write(block) {
-		}
-		if !errors.Is(err, unix.ENOSPC) {
-			t.Fatal(err)
-		}
 	}
 }

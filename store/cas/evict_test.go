@@ -152,6 +152,7 @@ func TestPiecesOfARunningUploadAreCarriedOver(t *testing.T) {
 		if _, err := w.Write(b.Data[:mib]); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait()
 		first := w.up.places[0].generation
 		sealSome(t, s, 2)
 		dropGeneration(t, s, first)

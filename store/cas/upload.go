@@ -29,6 +29,7 @@ type upload struct {
 	trusted   bool          // the hash was checked before
 	hash      hash.Hash
 	buffer    *[]byte // an entry that grows: of the next piece or of a small blob
+	behind    *behind // the piece before it, while that is not known to be stored
 	offset    atomic.Int64
 	committed atomic.Bool
 
@@ -97,50 +98,23 @@ func (u *upload) open(pools *buffers, at int64) {
 }
 
 // sealEntry writes length and checksum into the header of the entry that has grown.
-func (u *upload) sealEntry() []byte {
-	pack := *u.buffer
+func sealEntry(pack []byte) {
 	binary.LittleEndian.PutUint32(pack[4:], uint32(len(pack)-entryHeader))
 	sealHeader(pack, pack[entryHeader:])
-	return pack
 }
 
-func (u *upload) freeBuffer(pools *buffers) {
+// freeBuffers gives back what is in memory. Whoever stores some of it is waited
+// for.
+func (u *upload) freeBuffers(pools *buffers) {
+	if u.behind != nil {
+		<-u.behind.done
+		pools.put(u.behind.buffer)
+		u.behind = nil
+	}
 	if u.buffer != nil {
 		pools.put(u.buffer)
 		u.buffer = nil
 	}
-}
-
-// flush stores the current piece. When there is no room it stays as it is.
-func (u *upload) flush(w *Writer) error {
-	if u.buffer == nil || len(*u.buffer) == entryHeader {
-		return nil
-	}
-	pack := u.sealEntry()
-	cost := int64(len(pack) + packOverhead)
-	if err := w.store.space.reserve(w.ctx, w.class, cost); err != nil {
-		return err
-	}
-	defer w.store.space.release(cost)
-	if err := u.storePiece(w, pack); err != nil {
-		return fmt.Errorf("store a piece of blob %s: %w", u.key.digest, err)
-	}
-	w.store.counters.written.Add(int64(len(pack)))
-	u.freeBuffer(&w.store.buffers)
-	return nil
-}
-
-// storePiece commits a piece and notes its place in one step for the cleaner,
-// which looks for places in generations that it is about to drop.
-func (u *upload) storePiece(w *Writer, pack []byte) error {
-	u.placesMu.Lock()
-	defer u.placesMu.Unlock()
-	generation, first, err := w.store.lanes[laneFresh].commit(w.ctx, []packed{single(pack)}, w.store.now())
-	if err != nil {
-		return err
-	}
-	u.places = append(u.places, place{generation: generation, pack: first, length: uint32(len(pack) - entryHeader)})
-	return nil
 }
 
 // commit makes the blob present when it is what the digest names.
@@ -158,12 +132,16 @@ func (u *upload) commit(w *Writer) error {
 	if err := u.flush(w); err != nil {
 		return err
 	}
+	if err := u.catchUp(w); err != nil {
+		return err
+	}
 	return u.commitList(w)
 }
 
 func (u *upload) commitWhole(w *Writer) error {
 	s, d := w.store, u.key.digest
-	pack := u.sealEntry()
+	pack := *u.buffer
+	sealEntry(pack)
 	cost := int64(len(pack) + recordOverhead + packOverhead)
 	if err := s.space.reserve(w.ctx, w.class, cost); err != nil {
 		return err
@@ -216,7 +194,7 @@ func single(entry []byte, records ...record) packed {
 // finish ends an upload for good. The caller has the turn.
 func (u *upload) finish(s *Store) {
 	u.over = true
-	u.freeBuffer(&s.buffers)
+	u.freeBuffers(&s.buffers)
 	s.writers.forget(u)
 }
 
@@ -226,11 +204,8 @@ func (u *upload) rest(w *Writer) {
 	s := w.store
 	w.store = nil
 	_ = u.begin(context.Background())
-	if u.owner == w && !u.over && !u.whole() && u.buffer != nil && !s.closing.Load() {
-		late := &Writer{store: s, ctx: context.WithoutCancel(w.ctx), class: w.class, up: u}
-		if s.space.hasRoom(w.class, int64(len(*u.buffer)+packOverhead)) {
-			_ = u.flush(late)
-		}
+	if u.owner == w && !u.over && !u.whole() {
+		u.storeRest(&Writer{store: s, ctx: context.WithoutCancel(w.ctx), class: w.class, up: u})
 	}
 	u.end()
 	s.writers.leave(s, u)

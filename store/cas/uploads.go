@@ -48,12 +48,20 @@ func (ws *writerSet) leave(s *Store, u *upload) {
 	if u.holders--; u.holders == 0 {
 		u.idle, u.kept, u.memory = time.Now(), u.offset.Load(), 0
 		if u.buffer != nil {
-			u.memory = int64(cap(*u.buffer))
-			u.kept -= int64(len(*u.buffer) - entryHeader)
+			u.hold(u.buffer)
+		}
+		if u.behind != nil {
+			u.hold(u.behind.buffer)
 		}
 	}
 	ws.mu.Unlock()
 	ws.expire(s)
+}
+
+// hold counts what waits in memory instead of on the disk.
+func (u *upload) hold(buffer *[]byte) {
+	u.memory += int64(cap(*buffer))
+	u.kept -= int64(len(*buffer) - entryHeader)
 }
 
 // forget drops an upload that is over.
@@ -93,7 +101,7 @@ func (ws *writerSet) expire(s *Store) {
 			return
 		}
 		ws.forgetLocked(oldest) // nobody holds it: its buffer is ours
-		oldest.freeBuffer(&s.buffers)
+		oldest.freeBuffers(&s.buffers)
 		s.counters.abandoned.Add(1)
 	}
 }
