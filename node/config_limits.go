@@ -19,13 +19,13 @@ func limitOptions() []Option {
 			"disk use of the chroots and root file systems that actions share in --work-dir", func(c *Config) *Size { return &c.TreeCacheSize }),
 		limitOption("limit-cpus", "N", noLimit, "CPUs that one action may keep busy, such as 1.5; needs control groups",
 			func(c *Config) *float64 { return &c.Limits.CPUs }, parseCPUs, formatCPUs),
-		limitOption("limit-memory", "SIZE", noLimit, "memory of one action, all its processes together; without control groups of each process",
+		limitOption("limit-memory", "SIZE", noLimit, "memory of one action, all its processes together (where no control groups can be made: of each process)",
 			func(c *Config) *int64 { return &c.Limits.Memory }, parseLimitBytes, formatBytes),
 		limitOption("limit-processes", "N", "4096", "processes and threads of one action at a time",
 			func(c *Config) *int64 { return &c.Limits.Processes }, parseLimitCount, formatCount),
 		limitOption("limit-output", "SIZE", "1GiB", "stdout of one action, and as much of stderr",
 			func(c *Config) *int64 { return &c.Limits.Output }, parseLimitBytes, formatBytes),
-		limitOption("limit-file-size", "SIZE", "64GiB", "any one file that an action writes",
+		limitOption("limit-file-size", "SIZE", "64GiB", "bytes of any one file that an action writes",
 			func(c *Config) *int64 { return &c.Limits.FileSize }, parseLimitBytes, formatBytes),
 	}
 }

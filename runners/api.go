@@ -110,6 +110,9 @@ type Task struct {
 	// to be laid over.
 	Layers *Layers
 	Limits Limits
+	// Socket is to be mounted where the command shall find it; nil: there is none, or
+	// it is in Dir already.
+	Socket *Socket
 }
 
 // Exit is how a command ended.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
@@ -20,6 +21,7 @@ type execution struct {
 	in      *inputs
 	place   *place
 	live    *liveOutput // nil: the command has not been started
+	apis    *apis       // nil: the action has no socket
 	root    *inputRoot
 	layout  layout
 	limits  Limits
@@ -102,14 +104,22 @@ func (e *execution) prepare(ctx context.Context, runner Runner) (err error) {
 
 // command runs the command when it is its turn.
 func (e *execution) command(ctx context.Context, runner Runner) (err error) {
+	giveSlot := sync.OnceFunc(func() { <-e.w.slots })
 	select {
 	case e.w.slots <- struct{}{}:
-		defer func() { <-e.w.slots }()
+		defer giveSlot()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	if e.place, err = e.w.takePlace(); err != nil {
 		return err
+	}
+	if e.apis, err = e.openAPIs(); err != nil {
+		return err
+	}
+	defer e.apis.close()
+	if e.apis != nil { // it waits for others, which need a place too
+		giveSlot()
 	}
 	e.live = e.watchOutput()
 	defer e.live.stop()
@@ -119,7 +129,7 @@ func (e *execution) command(ctx context.Context, runner Runner) (err error) {
 		LeaseID: e.lease.ID, Dir: e.layout.dir, WorkingDir: e.in.command.workingDir,
 		Args: e.in.command.args, Env: e.in.command.env,
 		Stdout: e.place.stdout.path, Stderr: e.place.stderr.path,
-		Timeout: e.timeout, Properties: e.lease.Properties, Layers: e.layout.layers, Limits: e.limits,
+		Timeout: e.timeout, Properties: e.lease.Properties, Layers: e.layout.layers, Limits: e.limits, Socket: e.apis.task(),
 	})
 	if err != nil {
 		if failure, ok := errors.AsType[*Failure](context.Cause(ctx)); ok {
@@ -141,6 +151,7 @@ func (e *execution) collect(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	e.apis.tidy(root, e.layout.lower())
 	up := newUploader(e.w.blobs, e.lease.Action.Function, e.w.maxOut)
 	notes, err := collect(ctx, root, e.in.command, up, e.result)
 	if err != nil {

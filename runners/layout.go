@@ -19,6 +19,14 @@ type layout struct {
 	shared *trees.Tree // in use as Layers.Lower; nil: none
 }
 
+// lower is the shared tree beneath; "" without one.
+func (l *layout) lower() string {
+	if l.layers == nil {
+		return ""
+	}
+	return l.layers.Lower
+}
+
 // What is in the directory of an action that has layers. A runner makes none of
 // them.
 const (

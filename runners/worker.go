@@ -41,7 +41,11 @@ type WorkerOptions struct {
 	// Streams, when it is set, is told of commands that take their time; see
 	// StreamsFunc.
 	Streams StreamsFunc
-	Logger  *slog.Logger // nil: slog.Default
+	// APIs serves the actions that ask for a socket (remoteApisSocketPath). Such an
+	// action gives its slot up, since it waits for what others run. nil: they are
+	// refused.
+	APIs   APIsFunc
+	Logger *slog.Logger // nil: slog.Default
 }
 
 // defaultMaxOutput is MaxOutputBytes where it is not given.
@@ -83,6 +87,7 @@ type Worker struct {
 	maxOut  int64
 	limits  Limits
 	streams StreamsFunc
+	apis    APIsFunc
 	log     *slog.Logger
 
 	work   *workDir
@@ -127,7 +132,7 @@ func NewWorker(o WorkerOptions) (*Worker, error) {
 		return nil, errors.Join(err, work.close())
 	}
 	return &Worker{
-		leases: o.Leases, blobs: o.Blobs, runners: o.Runners, name: o.Name, maxOut: o.MaxOutputBytes, limits: o.Limits, streams: o.Streams, log: o.Logger,
+		leases: o.Leases, blobs: o.Blobs, runners: o.Runners, name: o.Name, maxOut: o.MaxOutputBytes, limits: o.Limits, streams: o.Streams, apis: o.APIs, log: o.Logger,
 		work: work, files: files, trees: shared, disk: &diskGuard{path: work.path, running: map[string]context.CancelCauseFunc{}}, umask: umask,
 		dirs:   newLRU[digest.Digest, *directory](parsedBytes, nil),
 		places: make(chan *place, o.Slots),

@@ -51,6 +51,7 @@ func subcommands() []func() *cobra.Command {
 		newWhyCmd,
 		newLogsCmd,
 		newEnvCmd,
+		newDoctorCmd,
 		newVersionCmd,
 		newCompletionCmd,
 	}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/props"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
 )
@@ -25,6 +26,7 @@ type sandbox struct {
 	isRootFS   bool   // it is to be the root directory
 	keepTmp    bool   // with isRootFS: /tmp has files of the action
 	workingDir string // relative to root
+	socket     *runners.Socket
 	props.Sandbox
 }
 
@@ -64,6 +66,9 @@ func arguments(m machine, s sandbox) []string {
 	}
 	if !s.isRootFS || !s.keepTmp {
 		args = append(args, "--perms", "1777", "--tmpfs", "/tmp")
+	}
+	if s.socket != nil { // only where there are layers: the input root is the root directory
+		args = append(args, "--bind", s.socket.Host, path.Join("/", s.socket.Path))
 	}
 	if s.isRootFS {
 		return append(args, "--chdir", path.Join("/", s.workingDir))

@@ -31,18 +31,21 @@ type Options struct {
 	Dir string
 	// Hide lists more directories of the host that actions do not see; those that
 	// are not there are left out.
-	Hide   []string
-	Groups *cgroup.Manager // for limits; nil: none
-	Logger *slog.Logger    // nil: slog.Default
+	Hide []string
+	// Scratch is where overlays are tried out, in the file system that tasks will be
+	// in; "" is Dir.
+	Scratch string
+	Groups  *cgroup.Manager // for limits; nil: none
+	Logger  *slog.Logger    // nil: slog.Default
 }
 
 // Runner is a runners.Runner.
 type Runner struct {
-	bwrap    string // path of the program
-	machine  machine
-	offline  *launch.Launcher // for actions without the host's network
-	online   *launch.Launcher
-	overlays bool
+	bwrap   string // path of the program
+	machine machine
+	offline *launch.Launcher // for actions without the host's network
+	online  *launch.Launcher
+	found   launch.Sandbox
 }
 
 var (
@@ -76,10 +79,13 @@ func New(o Options) (*Runner, error) {
 func (r *Runner) Name() string { return Name }
 
 // Overlays implements runners.Layering.
-func (r *Runner) Overlays() bool { return r.overlays }
+func (r *Runner) Overlays() bool { return r.found.Overlay == nil }
 
 // Chroots implements runners.Layering.
 func (r *Runner) Chroots() bool { return false }
+
+// Findings says what this machine can and cannot do for this runner.
+func (r *Runner) Findings() []runners.Finding { return r.found.Findings() }
 
 // Close ends the shims. Commands that still run keep theirs until they end.
 func (r *Runner) Close() error { return errors.Join(r.offline.Close(), r.online.Close()) }
@@ -91,7 +97,7 @@ func (r *Runner) Run(ctx context.Context, t runners.Task) (runners.Exit, error) 
 		return runners.Exit{}, err
 	}
 	files := filesOf(t)
-	s := sandbox{root: files.root, workingDir: t.WorkingDir, Sandbox: want}
+	s := sandbox{root: files.root, workingDir: t.WorkingDir, socket: t.Socket, Sandbox: want}
 	s.isRootFS = runners.RootFSMark(files.look, t.Args[0]) != ""
 	s.keepTmp = s.isRootFS && files.hasTmp(t)
 	view := launch.View(launch.Host(filepath.Join(t.Dir, t.WorkingDir)))

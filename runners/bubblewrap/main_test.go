@@ -29,7 +29,8 @@ func newRunner(t testing.TB, o Options) *Runner {
 }
 
 func TestConformance(t *testing.T) {
-	runnertest.RunAll(t, func(t *testing.T) runners.Runner { return newRunner(t, Options{Dir: t.TempDir()}) }, "PWD")
+	r := newRunner(t, Options{Dir: t.TempDir()})
+	runnertest.RunAll(t, func(*testing.T) runners.Runner { return r }, "PWD")
 }
 
 func TestConformanceAsOrdinaryUser(t *testing.T) {

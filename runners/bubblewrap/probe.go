@@ -1,6 +1,7 @@
 package bubblewrap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,12 @@ func (r *Runner) tryOut(o Options, m machine, isolation shim.Isolation) (err err
 	if err = r.probe(); err != nil {
 		return errors.Join(err, r.Close())
 	}
-	r.overlays = isolation.Mounts && r.probeOverlay(o.Dir)
+	r.found = launch.Sandbox{FreshProc: !m.boundProc, SharedNetwork: isolation.Network, Overlay: launch.ErrNoMounts}
+	if isolation.Mounts {
+		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+		defer cancel()
+		r.found.Overlay = launch.ProbeOverlay(ctx, r.offline, cmp.Or(o.Scratch, o.Dir))
+	}
 	return nil
 }
 
@@ -117,11 +123,4 @@ func (r *Runner) probe() error {
 		return errors.Join(errors.New(line), err)
 	}
 	return nil
-}
-
-// probeOverlay tells whether overlays work in dir, which is where tasks will be.
-func (r *Runner) probeOverlay(dir string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
-	defer cancel()
-	return launch.ProbeOverlay(ctx, r.offline, dir) == nil
 }

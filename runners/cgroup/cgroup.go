@@ -3,6 +3,7 @@
 package cgroup
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +56,10 @@ func Find() (*Manager, error) {
 		return nil, err
 	}
 	m.removeOld()
-	return m, m.prepare()
+	if err := m.prepare(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // Version returns 1 or 2.
@@ -121,38 +125,68 @@ func below(at, root, path string) string {
 	return filepath.Join(at, path)
 }
 
-// prepare checks that groups can be made, and with version 2 that they have
-// controllers: this process moves into a group of its own then, as a group that
-// hands out controllers must not hold processes.
-func (m *Manager) prepare() error {
+// prepare keeps the controllers with which groups can be made. With version 2 this
+// process may have to move into a group of its own, as a group that hands out
+// controllers must not hold processes.
+func (m *Manager) prepare() (err error) {
+	given := map[string]bool{cpu: true, memory: true, pids: true}
 	if m.version == 2 {
-		if err := m.delegate(m.dirs[memory]); err != nil {
+		if given, err = delegate(m.dirs[memory]); err != nil {
 			return err
 		}
 	}
-	g, err := m.Group("probe")
+	var refused error
+	for controller, dir := range m.dirs {
+		probe := filepath.Join(dir, namePrefix+strconv.Itoa(os.Getpid())+"-probe-"+controller)
+		err := os.Mkdir(probe, 0o755)
+		if err == nil {
+			err = os.Remove(probe)
+		}
+		if err != nil {
+			refused = fmt.Errorf("make control group: %w", err)
+		}
+		if err != nil || !given[controller] {
+			delete(m.dirs, controller)
+		}
+	}
+	if len(m.dirs) == 0 {
+		return cmp.Or(refused, errors.New("no controllers are handed down"))
+	}
+	return nil
+}
+
+// delegate hands the controllers down, as far as there are any.
+func delegate(dir string) (given map[string]bool, err error) {
+	enable := func() (err error) {
+		for _, controller := range []string{cpu, memory, pids} {
+			if e := write(dir, subtreeControl, "+"+controller); e != nil {
+				err = e
+			}
+		}
+		return err
+	}
+	if enable() != nil {
+		leaf := filepath.Join(dir, "bgrid-node")
+		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make control group: %w", err)
+		}
+		if err := write(leaf, "cgroup.procs", strconv.Itoa(os.Getpid())); err != nil {
+			return nil, err
+		}
+		_ = enable() // what is given shows
+	}
+	b, err := os.ReadFile(filepath.Join(dir, subtreeControl))
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("read controllers: %w", err)
 	}
-	return g.Remove()
+	given = map[string]bool{}
+	for _, controller := range strings.Fields(string(b)) {
+		given[controller] = true
+	}
+	return given, nil
 }
 
-const controllers = "+cpu +memory +pids"
-
-func (m *Manager) delegate(dir string) error {
-	enable := func() error { return write(dir, "cgroup.subtree_control", controllers) }
-	if enable() == nil {
-		return nil
-	}
-	leaf := filepath.Join(dir, "bgrid-node")
-	if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("make control group: %w", err)
-	}
-	if err := write(leaf, "cgroup.procs", strconv.Itoa(os.Getpid())); err != nil {
-		return err
-	}
-	return enable()
-}
+const subtreeControl = "cgroup.subtree_control"
 
 // removeOld removes the groups of processes that are gone.
 func (m *Manager) removeOld() {

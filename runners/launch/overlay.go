@@ -2,6 +2,7 @@ package launch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,9 @@ import (
 	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/shim"
 )
+
+// ErrNoMounts says that this process cannot have mounts of its own.
+var ErrNoMounts = errors.New("this process may not make mounts of its own")
 
 // ProbeOverlay tells why the launcher's shims cannot mount overlays in dir, "" for
 // the directory of temporary files. The way there is the one that tasks go.

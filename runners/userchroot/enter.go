@@ -33,10 +33,13 @@ func (p plan) enter() error {
 	}
 	defer unix.Close(root)
 	for _, step := range []func() error{
+		func() error { return p.placeSocket(under, false) },
 		func() error { return p.protect(under, root) },
 		func() error { return p.mountProc(root) },
 		func() error { return mountDev(root) },
 		func() error { return p.mountTmp(root) },
+		func() error { return p.placeSocket(root, true) },
+		func() error { return p.mountSocket(root) },
 		func() error { return p.network() },
 		func() error { return unix.Sethostname([]byte("bgrid")) },
 		func() error { return pivot(root) },

@@ -71,7 +71,8 @@ func linkTree(from, to string) error {
 func TestConformance(t *testing.T) {
 	rootFS := t.TempDir()
 	runnertest.RootFS(t, rootFS, runnertest.Tools...)
-	runnertest.RunAll(t, func(t *testing.T) runners.Runner { return &inChroot{Runner: newRunner(t), t: t, rootFS: rootFS} })
+	r := newRunner(t)
+	runnertest.RunAll(t, func(t *testing.T) runners.Runner { return &inChroot{Runner: r, t: t, rootFS: rootFS} })
 }
 
 func TestConformanceAsOrdinaryUser(t *testing.T) {

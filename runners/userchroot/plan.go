@@ -24,6 +24,8 @@ type plan struct {
 	OwnNet     bool
 	WorkingDir string // relative to Root
 	Args, Env  []string
+	Socket     string // of the host; "": none
+	SocketPath string // relative to Root
 }
 
 // mountPoints are directories that every sandbox has.
@@ -38,6 +40,9 @@ func planOf(m machine, t runners.Task, want props.Sandbox) plan {
 	}
 	if t.Layers.Lower != "" {
 		p.Root = filepath.Join(t.Layers.Scratch, "merged")
+	}
+	if t.Socket != nil {
+		p.Socket, p.SocketPath = t.Socket.Host, t.Socket.Path
 	}
 	for _, dir := range p.Writable {
 		if dir == "tmp" || strings.HasPrefix(dir, "tmp/") {

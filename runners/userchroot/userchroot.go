@@ -7,6 +7,7 @@ package userchroot
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
@@ -35,17 +36,20 @@ const Name = "userchroot"
 type Options struct {
 	// Dir stands for the owner of the processes that this runner starts, as that of
 	// hosttools does.
-	Dir    string
-	Groups *cgroup.Manager // for limits; nil: none
-	Logger *slog.Logger    // nil: slog.Default
+	Dir string
+	// Scratch is where overlays are tried out, in the file system that tasks will be
+	// in; "" is Dir.
+	Scratch string
+	Groups  *cgroup.Manager // for limits; nil: none
+	Logger  *slog.Logger    // nil: slog.Default
 }
 
 // Runner is a runners.Runner.
 type Runner struct {
-	machine  machine
-	offline  *launch.Launcher // for actions without the host's network
-	online   *launch.Launcher
-	overlays bool
+	machine machine
+	offline *launch.Launcher // for actions without the host's network
+	online  *launch.Launcher
+	found   launch.Sandbox
 }
 
 var (
@@ -69,10 +73,13 @@ func New(o Options) (*Runner, error) {
 func (r *Runner) Name() string { return Name }
 
 // Overlays implements runners.Layering.
-func (r *Runner) Overlays() bool { return r.overlays }
+func (r *Runner) Overlays() bool { return r.found.Overlay == nil }
 
 // Chroots implements runners.Layering.
 func (r *Runner) Chroots() bool { return true }
+
+// Findings says what this machine can and cannot do for this runner.
+func (r *Runner) Findings() []runners.Finding { return r.found.Findings() }
 
 // Close ends the shims. Commands that still run keep theirs until they end.
 func (r *Runner) Close() error { return errors.Join(r.offline.Close(), r.online.Close()) }
@@ -206,7 +213,10 @@ func (r *Runner) tryOut(o Options, isolation shim.Isolation) (err error) {
 	if err := r.probe(ctx); err != nil {
 		return errors.Join(err, r.Close())
 	}
-	r.overlays = isolation.Mounts && launch.ProbeOverlay(ctx, r.offline, o.Dir) == nil
+	r.found = launch.Sandbox{FreshProc: !r.machine.boundProc, SharedNetwork: isolation.Network, Overlay: launch.ErrNoMounts}
+	if isolation.Mounts {
+		r.found.Overlay = launch.ProbeOverlay(ctx, r.offline, cmp.Or(o.Scratch, o.Dir))
+	}
 	return nil
 }
 
