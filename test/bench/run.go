@@ -13,6 +13,7 @@ type row struct {
 	unit   string
 	target float64 // what the ratio (or, without a floor, the value) should reach
 	limit  bool    // the value should not exceed target: there is no floor
+	least  bool    // the value, not the ratio, should reach target
 	// prepare is called once and returns the two measurements, each of which takes
 	// about one duration and returns a rate (or a value). floor may be nil.
 	prepare func(ctx context.Context, b *bench) (floor, product measurement, err error)
@@ -27,6 +28,8 @@ type bench struct {
 	work string // temporary
 	node *process
 	null *process
+
+	botNodes map[int]*process // by the number of unmatchable actions in their queues
 }
 
 func allRows() []row {
@@ -34,6 +37,7 @@ func allRows() []row {
 	rows = append(rows, batchUpdateRows()...)
 	rows = append(rows, batchReadRow(), getResultRow(), updateResultRow(), executeCachedRow(), realActionsRow())
 	rows = append(rows, streamRows()...)
+	rows = append(rows, botRows()...)
 	rows = append(rows, startupRows()...)
 	rows = append(rows, memoryRows()...)
 	return append(rows, rawRows()...)
@@ -114,4 +118,7 @@ func (b *bench) servers(ctx context.Context) (node, null *process, err error) {
 func (b *bench) stop() {
 	b.node.kill()
 	b.null.kill()
+	for _, p := range b.botNodes {
+		p.kill()
+	}
 }

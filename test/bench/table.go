@@ -67,6 +67,8 @@ func (t *table) add(r row, f figures, err error) {
 		t.failed++
 	case r.limit:
 		l.Reached = l.Product <= r.target
+	case r.least:
+		l.Reached = l.Product >= r.target
 	default:
 		l.Reached = l.Ratio >= r.target
 	}
@@ -87,7 +89,7 @@ func (l line) text(r row) string {
 	target, mark := "", ""
 	if l.Target != 0 {
 		target = fmt.Sprintf("%.2f", l.Target)
-		if r.limit {
+		if r.limit || r.least {
 			target = fmt.Sprintf("%g %s", l.Target, l.Unit)
 		}
 		if !l.Reached {

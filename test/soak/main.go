@@ -47,6 +47,7 @@ var loops = [...]struct {
 	{"power", "the power is cut at random moments of a load", powerLoop},
 	{"cap", "uploads through a small cap while a build loops", capLoop},
 	{"start", "start with a million blobs", startLoop},
+	{"leases", "a plain bot works through ten thousand leases, and loses replies", leasesLoop},
 	{"workers", "server and remote workers are killed while actions run", workersLoop},
 	{"fair", "a small build behind ten thousand actions", fairLoop},
 }
@@ -63,8 +64,8 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	s := &settings{out: os.Stdout}
 	flags := flag.NewFlagSet("soak", flag.ExitOnError)
-	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, workers, fair")
-	flags.IntVar(&s.rounds, "rounds", 0, "rounds of a loop, or actions of workers; 0 for its own number")
+	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, leases, workers, fair")
+	flags.IntVar(&s.rounds, "rounds", 0, "rounds of a loop, or leases, or actions of workers; 0 for its own number")
 	flags.BoolVar(&s.bazel, "bazel", true, "let Bazel build in some rounds")
 	flags.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "decides the random moments and sizes")
 	dir := flags.String("dir", "", "where to put the nodes' data (default: a temporary directory)")
@@ -116,7 +117,7 @@ func runLoops(ctx context.Context, s *settings, match *regexp.Regexp, work strin
 		_ = os.RemoveAll(dir)
 	}
 	if ran == 0 {
-		return errors.New("-run matches no loop: want kill, power, cap, start, workers or fair")
+		return errors.New("-run matches no loop: want kill, power, cap, start, leases, workers or fair")
 	}
 	return errors.Join(failed, ctx.Err())
 }
