@@ -46,6 +46,7 @@ type Node struct {
 	scheduler *sched.Scheduler
 	streams   *logstream.Hub
 	workers   workers
+	inner     inner
 
 	grpc    net.Listener
 	http    net.Listener // nil: off

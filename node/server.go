@@ -15,13 +15,8 @@ import (
 // openServer registers every service of the one gRPC endpoint.
 func (n *Node) openServer(context.Context) error {
 	n.server = grpc.NewServer(append(reapi.ServerOptions(), n.metrics.Interceptors()...)...)
-	err := reapi.Register(n.server, reapi.Options{
-		Instance: n.config.Instance, EmptyInstance: n.config.EmptyInstance,
-		CAS: n.stores.cas, Results: n.stores.results, Scheduler: n.scheduler, Proposer: n.proposer, Streams: n.streams,
-		MatchedKeys: n.config.MatchedKeys(), CarriedKeys: n.config.CarryProperty,
-		MaxTimeout: n.config.MaxExecutionTimeout, MaxBlobBytes: n.stores.cas.MaxBlobBytes(),
-		Closing: n.closing, Logger: n.logger,
-	})
+	n.closers.add("server of the actions", func() error { n.stopInner(); return nil })
+	err := reapi.Register(n.server, n.reapiOptions())
 	if err != nil {
 		return err
 	}

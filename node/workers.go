@@ -16,6 +16,7 @@ import (
 type workers struct {
 	worker  *runners.Worker // nil: no slots
 	session *sched.Session
+	offered []queue.Property
 	kill    context.CancelFunc
 	ended   chan struct{} // closed when the worker has nothing left
 }
@@ -38,9 +39,10 @@ func (n *Node) openWorkers(ctx context.Context) error {
 	if err != nil {
 		host = n.dir.nodeID
 	}
+	n.workers.offered = queueProperties(n.config.offered(open))
 	bot := sched.Bot{
 		Instance: n.config.Instance, BotID: host + "/local", Capacity: n.config.Slots, Local: true,
-		Properties: queueProperties(n.config.offered(open)),
+		Properties: n.workers.offered,
 	}
 	n.workers.session, err = n.scheduler.OpenSession(ctx, bot)
 	if err != nil {
@@ -49,7 +51,7 @@ func (n *Node) openWorkers(ctx context.Context) error {
 	n.workers.worker, err = runners.NewWorker(runners.WorkerOptions{
 		Leases: leases{n.workers.session}, Blobs: blobs{n.stores.cas}, Runners: open,
 		Dir: n.config.WorkDir, CacheBytes: n.config.WorkCacheSize.Of(disk), TreeBytes: n.config.TreeCacheSize.Of(disk), Limits: n.config.Limits, Slots: n.config.Slots,
-		Name: bot.BotID, Streams: n.followOutput, Logger: n.logger,
+		Name: bot.BotID, Streams: n.followOutput, APIs: n.serveAPIs, Logger: n.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("--work-dir %s: %w", filepath.Clean(n.config.WorkDir), plain(err))
