@@ -41,9 +41,9 @@ type Project struct {
 	root string
 }
 
-// New writes the project beneath dir. source is the root of the source tree. The
-// error says what is not installed.
-func New(dir, source string) (*Project, error) {
+// New writes the project beneath dir. source is the root of the source tree, node a
+// bgrid-node for one element to use. The error says what is not installed.
+func New(dir, source, node string) (*Project, error) {
 	bst, err := filepath.Abs(filepath.Join(source, program))
 	if err != nil {
 		return nil, err
@@ -61,6 +61,9 @@ func New(dir, source string) (*Project, error) {
 	if err := os.CopyFS(p.Dir(), project); err != nil {
 		return nil, fmt.Errorf("write the project: %w", err)
 	}
+	if err := copyFile(node, filepath.Join(p.Dir(), "files/tool/bin/bgrid-node")); err != nil {
+		return nil, fmt.Errorf("write the project: %w", err)
+	}
 	return p, p.writeRoot()
 }
 
@@ -73,7 +76,7 @@ func (p *Project) writeRoot() error {
 	if err := os.MkdirAll(bin, 0o755); err != nil {
 		return fmt.Errorf("write the root file system: %w", err)
 	}
-	if err := Copy(busybox, filepath.Join(bin, "busybox")); err != nil {
+	if err := copyFile(busybox, filepath.Join(bin, "busybox")); err != nil {
 		return fmt.Errorf("write the root file system: %w", err)
 	}
 	for _, name := range applets {
@@ -84,8 +87,8 @@ func (p *Project) writeRoot() error {
 	return nil
 }
 
-// Copy copies a program.
-func Copy(from, to string) error {
+// copyFile copies a program.
+func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
 		return err

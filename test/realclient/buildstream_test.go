@@ -22,6 +22,8 @@ var wantArtifacts = map[string]map[string]string{
 	"app.bst":   {"usr": "/", "usr/bin": "/", "usr/bin/app": "HELLO SOURCE\n"},
 	"whole.bst": {"copy": "hello source\n"},
 	"user.bst":  {"id": "uid=1000 gid=100\n"},
+	// Made by an action of an action: see nested.bst.
+	"nested.bst": {"made": "by the same grid\n"},
 }
 
 // TestBuildStream builds a project with BuildStream 2 while Bazel builds on the
@@ -29,7 +31,11 @@ var wantArtifacts = map[string]map[string]string{
 // system, and a second client with empty caches gets all from the node.
 func TestBuildStream(t *testing.T) {
 	n := harness.Start(t)
-	p, err := buildstream.New(t.TempDir(), "../..")
+	node, err := harness.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := buildstream.New(t.TempDir(), "../..", node)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,10 +101,11 @@ func alongside(t *testing.T, n *harness.Node) <-chan struct{} {
 	return done
 }
 
-// bstOperations returns the names of the executions that are not Bazel's.
+// bstOperations returns the names of the executions that are neither Bazel's nor
+// those of an element's build.
 func bstOperations(t *testing.T, c *client.Client) (names []string) {
 	t.Helper()
-	err := c.ListOperations(t.Context(), "stage=COMPLETED & tool_name!=bazel", func(op *client.Operation) bool {
+	err := c.ListOperations(t.Context(), "stage=COMPLETED & tool_name!=bazel & tool_name!=bgrid-node", func(op *client.Operation) bool {
 		if op.Response.GetCachedResult() {
 			return true
 		}
