@@ -16,17 +16,24 @@ var Tools = []string{
 	"sh", "cat", "echo", "env", "grep", "head", "ls", "printf", "sleep", "setsid", "stat", "tail", "touch", "true", "wc", "chmod", "id", "mkdir", "rm", "ln", "mount",
 }
 
-// RootFS makes a root file system in dir from programs of the host, with the
-// shared libraries that they need, and an empty /dev, /proc and /tmp.
+// RootFS is WriteRootFS for a test.
 func RootFS(t testing.TB, dir string, programs ...string) {
 	t.Helper()
+	if err := WriteRootFS(dir, programs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// WriteRootFS makes a root file system in dir from programs of the host, with the
+// shared libraries that they need, and an empty /dev, /proc and /tmp.
+func WriteRootFS(dir string, programs ...string) error {
 	for _, d := range []string{"bin", "usr", "dev", "proc", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
 	if err := os.Symlink("../bin", filepath.Join(dir, "usr/bin")); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	done := map[string]bool{}
 	for _, name := range programs {
@@ -34,16 +41,17 @@ func RootFS(t testing.TB, dir string, programs ...string) {
 		if err == nil {
 			path, err = filepath.EvalSymlinks(path)
 		}
-		if err != nil {
-			t.Fatal(err)
+		if err == nil {
+			err = install(path, filepath.Join(dir, "bin", name))
 		}
-		if err := install(path, filepath.Join(dir, "bin", name)); err != nil {
-			t.Fatal(err)
+		if err != nil {
+			return err
 		}
 		if err := libraries(path, dir, done); err != nil {
-			t.Fatalf("libraries of %s: %v", name, err)
+			return fmt.Errorf("libraries of %s: %w", name, err)
 		}
 	}
+	return nil
 }
 
 // libraryDirs is where the dynamic loader of Debian and its kin looks.

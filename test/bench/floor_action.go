@@ -18,7 +18,11 @@ import (
 // bareActions is the floor of a real action: one goroutine a core makes a
 // directory, writes the input, forks and executes cp, waits for it, hashes the
 // output and removes the directory.
-func (b *bench) bareActions(ctx context.Context) (float64, error) {
+func (b *bench) bareActions(ctx context.Context) (float64, error) { return b.bare(ctx, nil) }
+
+// bare is bareActions behind a launcher, whose program and arguments are given for
+// the directory of the action.
+func (b *bench) bare(ctx context.Context, launcher func(dir string) []string) (float64, error) {
 	dir := filepath.Join(b.work, "bare")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, fmt.Errorf("make a directory: %w", err)
@@ -37,7 +41,7 @@ func (b *bench) bareActions(ctx context.Context) (float64, error) {
 	for core := range fails {
 		wg.Go(func() {
 			for i := 0; time.Since(began) < b.duration && ctx.Err() == nil; i++ {
-				if fails[core] = bareAction(program, filepath.Join(dir, fmt.Sprintf("%d-%d", core, i))); fails[core] != nil {
+				if fails[core] = bareAction(program, launcher, filepath.Join(dir, fmt.Sprintf("%d-%d", core, i))); fails[core] != nil {
 					return
 				}
 				done.Add(1)
@@ -48,7 +52,7 @@ func (b *bench) bareActions(ctx context.Context) (float64, error) {
 	return float64(done.Load()) / time.Since(began).Seconds(), errors.Join(fails...)
 }
 
-func bareAction(program, dir string) error {
+func bareAction(program string, launcher func(dir string) []string, dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
@@ -56,7 +60,12 @@ func bareAction(program, dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "in"), []byte("input of "+dir), 0o600); err != nil {
 		return err
 	}
-	pid, err := syscall.ForkExec(program, []string{"cp", "in", "out"}, &syscall.ProcAttr{Dir: dir, Files: []uintptr{0, 1, 2}})
+	args := []string{"cp", "in", "out"}
+	if launcher != nil {
+		args = append(launcher(dir), program, "in", "out")
+		program = args[0]
+	}
+	pid, err := syscall.ForkExec(program, args, &syscall.ProcAttr{Dir: dir, Files: []uintptr{0, 1, 2}})
 	if err != nil {
 		return fmt.Errorf("start cp: %w", err)
 	}

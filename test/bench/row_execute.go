@@ -91,15 +91,16 @@ func executeFresh(ctx context.Context, conn *grpc.ClientConn, action *repb.Diges
 	return nil
 }
 
-// uploadActions stores n actions for a runner, with an input file of its own each.
-func uploadActions(ctx context.Context, conn *grpc.ClientConn, runner string, n int) ([]*repb.Digest, error) {
+// uploadActions stores n actions for a runner, with more properties when some are
+// given, and an input file of its own each.
+func uploadActions(ctx context.Context, conn *grpc.ClientConn, runner string, n int, more ...*repb.Platform_Property) ([]*repb.Digest, error) {
 	up := uploader{conn: conn}
 	command, err := up.message(ctx, copyCommand())
 	if err != nil {
 		return nil, err
 	}
 	actions := make([]*repb.Digest, n)
-	platform := &repb.Platform{Properties: []*repb.Platform_Property{{Name: "runner", Value: runner}}}
+	platform := &repb.Platform{Properties: append([]*repb.Platform_Property{{Name: "runner", Value: runner}}, more...)}
 	run := rand.Uint64()
 	for i := range actions {
 		file, err := up.blob(ctx, fmt.Appendf(nil, "input %d of run %d\n", i, run))

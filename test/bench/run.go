@@ -36,6 +36,7 @@ func allRows() []row {
 	rows := []row{findMissingRow()}
 	rows = append(rows, batchUpdateRows()...)
 	rows = append(rows, batchReadRow(), getResultRow(), updateResultRow(), executeCachedRow(), realActionsRow())
+	rows = append(rows, runnerRows()...)
 	rows = append(rows, streamRows()...)
 	rows = append(rows, botRows()...)
 	rows = append(rows, startupRows()...)
