@@ -24,6 +24,7 @@ type call struct {
 // answers.
 func (c *call) run(ctx context.Context) (*botspb.BotSession, error) {
 	arrived := time.Now()
+	c.noteEnds(len(c.ended))
 	c.open.Reshape(c.properties, c.capacity)
 	c.open.Refuse(c.refusal())
 	if err := c.open.Heartbeat(); err != nil {
@@ -41,7 +42,7 @@ func (c *call) run(ctx context.Context) (*botspb.BotSession, error) {
 		if c.terminating() && len(leases) == 0 {
 			return c.goodbye(ctx)
 		}
-		if leases, err = c.wait(ctx, leases, c.patience(ctx, arrived)); err != nil {
+		if leases, err = c.wait(ctx, leases, c.patience(ctx, arrived, len(leases))); err != nil {
 			return nil, err
 		}
 	}

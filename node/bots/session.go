@@ -17,10 +17,12 @@ type session struct {
 	mu        sync.Mutex
 	waiting   int    // calls that want the turn
 	interrupt func() // ends the wait of the call that has it; nil: it does not wait
+	holdsBack bool   // see noteEnds
 
 	// Only for who has the turn.
 	version int64           // of the last reply
 	told    map[string]told // by job: what the last reply carried
+	sat     bool            // the last call waited to its end, with leases in the bot's hands
 }
 
 // told says in which reply an attempt of a job was first carried.
@@ -82,6 +84,7 @@ func (ses *session) takeTurn(ctx context.Context) (func(), error) {
 	ses.waiting++
 	if ses.interrupt != nil {
 		ses.interrupt()
+		ses.holdsBack = false
 	}
 	ses.mu.Unlock()
 	defer func() {
@@ -109,8 +112,32 @@ func (ses *session) beginWait(interrupt func()) bool {
 	return true
 }
 
-func (ses *session) endWait() {
+// endWait notes whether the call waited to its end, or was given up by its bot.
+func (ses *session) endWait(sat, givenUp bool) {
 	ses.mu.Lock()
 	defer ses.mu.Unlock()
 	ses.interrupt = nil
+	ses.sat = sat
+	if givenUp {
+		ses.holdsBack = false
+	}
+}
+
+// noteEnds looks for bots that hold their results back for as long as a call waits
+// (one thread, one lock): such a bot reports the end of a lease right after a call
+// that waited to its end. What it has in hand must not wait for long then. A bot
+// that ends a waiting call by itself, or with another call, is none.
+func (ses *session) noteEnds(ends int) {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	if ses.sat && ends > 0 {
+		ses.holdsBack = true
+	}
+	ses.sat = false
+}
+
+func (ses *session) isHeldBack() bool {
+	ses.mu.Lock()
+	defer ses.mu.Unlock()
+	return ses.holdsBack
 }

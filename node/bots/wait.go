@@ -2,6 +2,7 @@ package bots
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -12,13 +13,17 @@ const (
 	longestWait = 300 * time.Second
 	leastWait   = 3 * time.Second // of what the bot's deadline allows: below, a call does not wait
 	commitWait  = 500 * time.Millisecond
+	heldWait    = 250 * time.Millisecond // of a bot that holds back its results meanwhile
 )
 
 // patience is how long the call may wait: four fifths of what is left until the
 // bot's deadline, and never so long that a bot which calls again at once would be
 // taken for silent. Even one in a hurry is given what is being committed to it.
-func (c *call) patience(ctx context.Context, arrived time.Time) time.Duration {
+func (c *call) patience(ctx context.Context, arrived time.Time, running int) time.Duration {
 	wait := min(longestWait, c.o.Expiry/2)
+	if running > 0 && c.isHeldBack() {
+		wait = heldWait
+	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return wait
@@ -45,7 +50,8 @@ func (c *call) wait(ctx context.Context, leases []lease, most time.Duration) ([]
 	if !c.beginWait(interrupt) {
 		return leases, nil
 	}
-	defer c.endWait()
+	sat := false
+	defer func() { c.endWait(sat && len(leases) > 0 && most > heldWait, ctx.Err() != nil) }()
 	for {
 		err := c.open.Await(waiting)
 		switch {
@@ -58,6 +64,7 @@ func (c *call) wait(ctx context.Context, leases []lease, most time.Duration) ([]
 		case ctx.Err() != nil: // what it was given meanwhile is sent with the next call
 			return nil, ctx.Err()
 		case waiting.Err() != nil:
+			sat = errors.Is(waiting.Err(), context.DeadlineExceeded)
 			return leases, nil
 		default:
 			return nil, err

@@ -153,3 +153,43 @@ func TestADrainedBotKeepsWaiting(t *testing.T) {
 		}
 	})
 }
+
+func TestABotThatHoldsItsResultsBackDoesNotWaitLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, g *grid) {
+		for _, name := range []string{"a", "b", "c"} {
+			g.submit(name)
+		}
+		wait := func(b *botspb.BotSession) (*botspb.BotSession, time.Duration) {
+			t.Helper()
+			start := time.Now()
+			a := <-g.call(t.Context(), b)
+			if a.err != nil {
+				t.Fatal(a.err)
+			}
+			return a.BotSession, time.Since(start)
+		}
+		b := g.wantLeases(g.create(bot("b", 1)), 1)
+		b, took := wait(b)
+		if took != 15*time.Second {
+			t.Errorf("before anything is known of it, a call takes %s", took)
+		}
+		b = g.wantLeases(g.update(done(b, 0)), 1) // it was ready long before
+		if b, took = wait(b); took != heldWait {
+			t.Errorf("a call takes %s, want %s", took, heldWait)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		waiting := g.call(ctx, b)
+		synctest.Wait()
+		cancel() // it can, after all
+		<-waiting
+		synctest.Wait()
+		b = g.wantLeases(g.update(done(b, 0)), 1)
+		if b, took = wait(b); took != 15*time.Second {
+			t.Errorf("a call takes %s again", took)
+		}
+		b = g.wantLeases(g.update(done(b, 0)), 0)
+		if _, took = wait(b); took != 15*time.Second {
+			t.Errorf("with nothing in hand, a call takes %s", took)
+		}
+	})
+}
