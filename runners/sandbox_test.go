@@ -20,6 +20,12 @@ import (
 // startSandboxed starts a worker with the sandboxed runners.
 func startSandboxed(t *testing.T) *bench {
 	t.Helper()
+	return startSandboxedWith(t, func(*runners.WorkerOptions) {})
+}
+
+// startSandboxedWith is startSandboxed with changed options.
+func startSandboxedWith(t *testing.T, change func(*runners.WorkerOptions)) *bench {
+	t.Helper()
 	dir := t.TempDir()
 	bwrap, err := bubblewrap.New(bubblewrap.Options{Dir: dir})
 	if err != nil {
@@ -31,6 +37,7 @@ func startSandboxed(t *testing.T) *bench {
 	}
 	b := start(t, func(o *runners.WorkerOptions) {
 		o.Dir, o.Runners, o.TreeBytes = dir, append(o.Runners, bwrap, chroot), 1<<30
+		change(o)
 	})
 	t.Cleanup(func() { // after the worker's end
 		b.kill()
