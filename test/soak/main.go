@@ -50,6 +50,7 @@ var loops = [...]struct {
 	{"leases", "a plain bot works through ten thousand leases, and loses replies", leasesLoop},
 	{"workers", "server and remote workers are killed while actions run", workersLoop},
 	{"fair", "a small build behind ten thousand actions", fairLoop},
+	{"chroot", "a Debian image becomes a chroot, and its compiler runs there", chrootLoop},
 }
 
 func main() {
@@ -64,7 +65,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	s := &settings{out: os.Stdout}
 	flags := flag.NewFlagSet("soak", flag.ExitOnError)
-	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, leases, workers, fair")
+	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, leases, workers, fair, chroot")
 	flags.IntVar(&s.rounds, "rounds", 0, "rounds of a loop, or leases, or actions of workers; 0 for its own number")
 	flags.BoolVar(&s.bazel, "bazel", true, "let Bazel build in some rounds")
 	flags.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "decides the random moments and sizes")
@@ -117,7 +118,7 @@ func runLoops(ctx context.Context, s *settings, match *regexp.Regexp, work strin
 		_ = os.RemoveAll(dir)
 	}
 	if ran == 0 {
-		return errors.New("-run matches no loop: want kill, power, cap, start, leases, workers or fair")
+		return errors.New("-run matches no loop: want kill, power, cap, start, leases, workers, fair or chroot")
 	}
 	return errors.Join(failed, ctx.Err())
 }
