@@ -146,6 +146,13 @@ func (g *generation) closeFiles() error {
 	return err
 }
 
+// leave gives Badger up without closing it.
+func (g *generation) leave() {
+	g.dbMu.Lock()
+	defer g.dbMu.Unlock()
+	g.db = nil
+}
+
 func (g *generation) closeLocked() error {
 	db := g.db
 	g.db = nil

@@ -164,6 +164,14 @@ func (p *space) diskRoom() int64 {
 	return p.diskLeft - p.diskSince
 }
 
+// diskFull tells whether the disk has less free than Badger may write to mappings.
+func (p *space) diskFull() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.diskAsked = time.Time{}
+	return p.diskRoom() < 0
+}
+
 // notice looks at the error of a write: when the disk was full, whoever comes next
 // asks how much it has left.
 func (p *space) notice(err error) error {

@@ -183,14 +183,20 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// shut spills and closes everything.
+// shut spills and closes everything. On a full disk it only closes what is not
+// written to: Badger would write a table into a mapping and be killed. The next
+// start finds it as after a crash.
 func (s *Store) shut() error {
 	var errs []error
+	full := s.space.diskFull()
+	if full {
+		s.logger.Warn("the disk is full: content-addressable storage is closed without tidying up")
+	}
 	for _, l := range s.lanes {
 		l.mu.Lock() // whoever commits is done, and nobody begins
 		g := l.current
 		l.mu.Unlock()
-		if g != nil {
+		if g != nil && !full {
 			errs = append(errs, s.spill(l, g, false))
 		}
 		if g := l.next; g != nil {
@@ -203,6 +209,9 @@ func (s *Store) shut() error {
 	s.ringMu.Unlock()
 	for _, g := range gens {
 		g.pins.Wait()
+		if full && !g.sealed.Load() {
+			g.leave()
+		}
 		errs = append(errs, g.closeFiles())
 		for _, r := range g.runs {
 			errs = append(errs, r.syncStamps())
