@@ -42,7 +42,8 @@ func (m *readRequest) readWire(data mem.BufferSlice) error {
 }
 
 // readResponse is a BatchReadBlobsResponse{responses 1 {digest 1, data 2, status
-// 3}}, ready to be sent: blobs go out from the memory they were read into.
+// 3}}, ready to be sent: blobs go out from the memory they were read into, which
+// is used again when grpc-go has freed the last of them.
 type readResponse struct{ wire mem.BufferSlice }
 
 func (m *readResponse) writeWire() mem.BufferSlice { return m.wire }
@@ -51,7 +52,8 @@ func (m *readResponse) writeWire() mem.BufferSlice { return m.wire }
 // into the message than to send it by itself.
 const copyBelow = 4 << 10
 
-func newReadResponse(list []blobStatus, data [][]byte) *readResponse {
+func newReadResponse(list []blobStatus, data [][]byte, from *arena) *readResponse {
+	defer from.free()
 	m := &readResponse{}
 	total := 0
 	for i := range list {
@@ -74,7 +76,7 @@ func newReadResponse(list []blobStatus, data [][]byte) *readResponse {
 			frame = append(frame, data[i]...)
 			continue
 		}
-		m.wire = append(m.wire, mem.SliceBuffer(frame), mem.SliceBuffer(data[i]))
+		m.wire = append(m.wire, mem.SliceBuffer(frame), from.part(data[i]))
 		frame = frame[len(frame):]
 	}
 	if len(frame) > 0 {
@@ -121,7 +123,8 @@ func (c *casService) read(ctx context.Context, req *readRequest) (*readResponse,
 		wanted, index = append(wanted, d), append(index, int32(i))
 	}
 	data := make([][]byte, len(list))
-	found, errs := c.store.GetMany(ctx, wanted)
+	memory := &arena{pool: &c.arenas}
+	found, errs := c.store.GetManyInto(ctx, wanted, memory.alloc)
 	for k, err := range errs {
 		if errors.Is(err, cas.ErrNotFound) {
 			err = notFound(wanted[k])
@@ -132,9 +135,10 @@ func (c *casService) read(ctx context.Context, req *readRequest) (*readResponse,
 		}
 	}
 	if ctx.Err() != nil {
+		memory.free()
 		return nil, statusOf(context.Cause(ctx))
 	}
-	return newReadResponse(list, data), nil
+	return newReadResponse(list, data, memory), nil
 }
 
 func notFound(d digest.Digest) error {

@@ -18,6 +18,7 @@ type blobStore interface {
 	blobs
 	Present(ctx context.Context, d digest.Digest) (bool, error)
 	GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, []error)
+	GetManyInto(ctx context.Context, ds []digest.Digest, alloc func(n int) []byte) ([][]byte, []error)
 	PutMany(ctx context.Context, class cas.Class, blobs []cas.Blob) []error
 	Reader(ctx context.Context, d digest.Digest, offset int64) (*cas.Reader, error)
 	ResumeWriter(ctx context.Context, class cas.Class, d digest.Digest, id string) (*cas.Writer, error)
@@ -32,4 +33,5 @@ type casService struct {
 	repb.UnimplementedContentAddressableStorageServer
 	instances instances
 	store     blobStore
+	arenas    arenaPool
 }

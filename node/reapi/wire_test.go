@@ -145,7 +145,7 @@ func TestAnswersOfOurOwnAreProtobuf(t *testing.T) {
 		gotFind, gotUpdate, gotRead := &repb.FindMissingBlobsResponse{}, &repb.BatchUpdateBlobsResponse{}, &repb.BatchReadBlobsResponse{}
 		parse(&find, gotFind)
 		parse(newUpdateResponse(list), gotUpdate)
-		parse(newReadResponse(list, data), gotRead)
+		parse(newReadResponse(list, data, &arena{}), gotRead)
 		for _, pair := range [][2]proto.Message{{wantFind, gotFind}, {wantUpdate, gotUpdate}, {wantRead, gotRead}} {
 			if !proto.Equal(pair[0], pair[1]) { // cmp takes long for much data
 				t.Error(cmp.Diff(pair[0], pair[1], protocmp.Transform()))

@@ -1,6 +1,7 @@
 package cas
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -59,13 +60,7 @@ func (d *dataFile) write(parts [][]byte, n int64) (int64, error) {
 			return 0, fmt.Errorf("write %s: %w", d.file.Name(), err)
 		}
 		at += int64(done)
-		for len(parts) > 0 && done >= len(parts[0]) {
-			done -= len(parts[0])
-			parts = parts[1:]
-		}
-		if done > 0 {
-			parts[0] = parts[0][done:]
-		}
+		parts = advance(parts, done)
 	}
 	return begin, nil
 }
@@ -84,14 +79,45 @@ func (d *dataFile) reserve(end int64) {
 // read fills p from an offset. errDamaged when the file ends before, or the disk
 // cannot read it.
 func (d *dataFile) read(p []byte, at int64) error {
-	n, err := d.file.ReadAt(p, at)
-	if n == len(p) {
-		return nil
+	return d.readParts([][]byte{p}, at)
+}
+
+// readParts is read into several parts, which are used up.
+func (d *dataFile) readParts(parts [][]byte, at int64) error {
+	for len(parts) > 0 {
+		n, err := pread(int(d.file.Fd()), parts, at)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err == nil && n == 0 || errors.Is(err, unix.EIO):
+			return fmt.Errorf("read %s at %d: %w: %w", d.file.Name(), at, errDamaged, cmp.Or(err, io.ErrUnexpectedEOF))
+		case err != nil:
+			return fmt.Errorf("read %s at %d: %w", d.file.Name(), at, err)
+		}
+		at += int64(n)
+		parts = advance(parts, n)
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, unix.EIO) {
-		return fmt.Errorf("read %d bytes at %d of %s: %w: %w", len(p), at, d.file.Name(), errDamaged, err)
+	return nil
+}
+
+// pread is the one system call of the two that needs less.
+func pread(fd int, parts [][]byte, at int64) (int, error) {
+	if len(parts) == 1 {
+		return unix.Pread(fd, parts[0], at)
 	}
-	return fmt.Errorf("read %d bytes at %d of %s: %w", len(p), at, d.file.Name(), err)
+	return unix.Preadv(fd, parts, at)
+}
+
+// advance leaves out the first n bytes of parts.
+func advance(parts [][]byte, n int) [][]byte {
+	for len(parts) > 0 && n >= len(parts[0]) {
+		n -= len(parts[0])
+		parts = parts[1:]
+	}
+	if n > 0 {
+		parts[0] = parts[0][n:]
+	}
+	return parts
 }
 
 // sync makes durable what was written before. It uses the descriptor of the

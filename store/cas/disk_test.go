@@ -89,6 +89,7 @@ func TestAnUploadGoesOnAfterAPieceFailedBehindIt(t *testing.T) {
 	if _, err := w.Write(b.Data[:pieceBytes]); err != nil {
 		t.Fatalf("the first piece is refused before it is stored: %v", err)
 	}
+	<-w.up.behind.done
 	lookedJustBefore(s)
 	n, err := w.Write(b.Data[pieceBytes : 3*pieceBytes])
 	if !isFull(err) {

@@ -38,13 +38,18 @@ func (s *Store) getLarge(ctx context.Context, d digest.Digest) ([]byte, error) {
 // GetMany returns whole blobs and an error for each, as Get does. Their slices
 // share memory, so a caller that keeps a small one for long copies it.
 func (s *Store) GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, []error) {
-	return s.GetManyInto(ctx, ds, func(n int) []byte { return make([]byte, n) })
+	data, errs := s.GetManyInto(ctx, ds, func(n int) []byte { return make([]byte, n) })
+	for i := range data {
+		data[i] = slices.Clip(data[i])
+	}
+	return data, errs
 }
 
 // GetManyInto is GetMany into memory that the caller gives: alloc is called at
 // most once, for the bytes of all blobs of up to 2 MiB together and a little more,
-// with what it returns belonging to the caller again when it has no more use for
-// the data. Its content may be anything. Larger blobs have memory of their own.
+// and may return memory of any content, which is the caller's again when it has no
+// more use for the data. Larger blobs have memory of their own. What lies in that of
+// alloc has its end as capacity: the caller can tell, and must not append.
 func (s *Store) GetManyInto(ctx context.Context, ds []digest.Digest, alloc func(n int) []byte) ([][]byte, []error) {
 	data, errs := make([][]byte, len(ds)), make([]error, len(ds))
 	if err := s.usable(ctx); err != nil {
@@ -72,7 +77,7 @@ func (s *Store) GetManyInto(ctx context.Context, ds []digest.Digest, alloc func(
 	arena := alloc(total)[:total]
 	for len(wanted) > 0 {
 		n, length := adjacent(wanted)
-		s.fetch(ctx, ds, wanted[:n], arena[:length:length], data, errs)
+		s.fetch(ctx, ds, wanted[:n], arena[:length], data, errs)
 		wanted, arena = wanted[n:], arena[length:]
 	}
 	return data, errs
@@ -114,7 +119,7 @@ func (s *Store) fetch(ctx context.Context, ds []digest.Digest, group []fetch, ar
 		err = first.generation.data.read(arena, first.record.off)
 		if len(group) > 1 && errors.Is(err, errDamaged) { // what of them can be read is found one by one
 			for _, f := range group {
-				s.fetch(ctx, ds, []fetch{f}, arena[:f.length():f.length()], data, errs)
+				s.fetch(ctx, ds, []fetch{f}, arena[:f.length()], data, errs)
 				arena = arena[f.length():]
 			}
 			return
@@ -129,7 +134,7 @@ func (s *Store) fetch(ctx context.Context, ds []digest.Digest, group []fetch, ar
 		})
 	}
 	for _, f := range group {
-		own := arena[:f.length():f.length()]
+		own := arena[:f.length()]
 		arena = arena[f.length():]
 		failed := err
 		if failed == nil {
@@ -137,7 +142,7 @@ func (s *Store) fetch(ctx context.Context, ds []digest.Digest, group []fetch, ar
 				if e.digest != ds[f.i] {
 					return errDamaged
 				}
-				data[f.i] = e.data
+				data[f.i] = own[entryHeader:]
 				return nil
 			})
 		}

@@ -164,6 +164,11 @@ func pieceIn(b packBody, d digest.Digest, offset int64, length uint32) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
+	return e.piece(d, offset, length)
+}
+
+// piece returns the content of an entry that must be a certain piece.
+func (e entry) piece(d digest.Digest, offset int64, length uint32) ([]byte, error) {
 	if e.kind != kindPiece || e.digest.Function != d.Function || e.digest.Hash != d.Hash ||
 		e.digest.Size != offset || len(e.data) != int(length) {
 		return nil, fmt.Errorf("another piece: %w", errDamaged)

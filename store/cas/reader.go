@@ -130,12 +130,23 @@ func (r *Reader) Read(p []byte) (int, error) {
 		r.left = r.left[n:]
 		return n, nil
 	}
+	if n, direct := r.straight(); direct && n <= len(p) {
+		return n, r.listed(func(place place, offset int64) error { return r.store.readPieceInto(place, r.digest, offset, p[:n]) })
+	}
 	n := 0
 	err := r.piece(func(data []byte) {
 		n = copy(p, data)
 		r.left = append(r.left, data[n:]...)
 	})
 	return n, err
+}
+
+// straight tells whether the next bytes are a whole piece, and its length.
+func (r *Reader) straight() (n int, ok bool) {
+	if r.places == nil || r.next >= len(r.places) || r.skip > 0 {
+		return 0, false
+	}
+	return int(r.places[r.next].length), true
 }
 
 // whole returns the rest of a blob that is stored whole.
@@ -194,16 +205,18 @@ func (r *Reader) piece(take func([]byte)) error {
 		take(data)
 		return err
 	}
-	return r.listed(take)
+	return r.listed(func(p place, offset int64) error {
+		return r.store.readPiece(p, r.digest, offset, func(data []byte) { take(data[r.skip:]) })
+	})
 }
 
-// listed is piece for a blob in pieces. When its place is gone because the
-// cleaner moved the blob, the list is read again.
-func (r *Reader) listed(take func([]byte)) error {
+// listed reads the next piece of a blob in pieces. When its place is gone because
+// the cleaner moved the blob, the list is read again.
+func (r *Reader) listed(read func(p place, offset int64) error) error {
 	r.keep()
 	for range 100 {
 		p := r.places[r.next]
-		err := r.store.readPiece(p, r.digest, r.at-r.skip, func(data []byte) { take(data[r.skip:]) })
+		err := read(p, r.at-r.skip)
 		if err == nil {
 			r.at += int64(p.length) - r.skip
 			r.next, r.skip = r.next+1, 0
@@ -248,6 +261,20 @@ func (s *Store) readPiece(p place, d digest.Digest, offset int64, take func([]by
 		if err == nil {
 			take(data)
 		}
+		return err
+	})
+}
+
+// readPieceInto is readPiece into memory of the piece's length, without a copy
+// when it lies in the data file. On an error into holds anything.
+func (s *Store) readPieceInto(p place, d digest.Digest, offset int64, into []byte) error {
+	g := s.pin(p.generation)
+	if g == nil {
+		return errMoved
+	}
+	defer g.pins.Done()
+	return g.readPackInto(p.pack, into, func(e entry) error {
+		_, err := e.piece(d, offset, p.length)
 		return err
 	})
 }

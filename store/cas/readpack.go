@@ -1,6 +1,7 @@
 package cas
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -26,6 +27,43 @@ func (g *generation) readPack(pack uint32, visit func(packBody) error) error {
 		return err
 	}
 	return g.readAt(*at, visit)
+}
+
+// readPackInto reads a pack of one entry: its data goes to into, which it must
+// fill, and visit is called with the entry in it.
+func (g *generation) readPackInto(pack uint32, into []byte, visit func(entry) error) error {
+	var at *pointer
+	err := g.view(pack, func(value []byte) error {
+		if isPointer(value) {
+			p, err := decodePointer(value)
+			at = &p
+			return err
+		}
+		e, err := packBody{data: value}.only()
+		if err == nil && len(e.data) != len(into) {
+			err = fmt.Errorf("an entry of %d bytes: %w", len(e.data), errDamaged)
+		}
+		copy(into, e.data)
+		return cmp.Or(err, visit(e))
+	})
+	if err != nil || at == nil {
+		return err
+	}
+	var header [entryHeader]byte
+	if int(at.length) != len(header)+len(into) {
+		return fmt.Errorf("a pack of %d bytes: %w", at.length, errDamaged)
+	}
+	if err := g.data.readParts([][]byte{header[:], into}, at.offset); err != nil {
+		return err
+	}
+	e, err := checkEntry(header[:], into)
+	if err == nil && len(e.data) != len(into) {
+		err = fmt.Errorf("an entry of %d bytes: %w", len(e.data), errDamaged)
+	}
+	if err != nil {
+		return err
+	}
+	return visit(e)
 }
 
 // view hands the value of a pack in Badger to visit.
