@@ -228,7 +228,7 @@ func TestTheRunnerIsTheOneThatThePropertyNames(t *testing.T) {
 		want     string // "": refused, so that another worker may have it
 	}{
 		"named":                       {two, "bubblewrap", "bubblewrap"},
-		"none: hosttools":             {two, "", "hosttools"},
+		"none: isolated":              {two, "", "bubblewrap"},
 		"none: the only one":          {one, "", "bubblewrap"},
 		"named, and not to be had":    {one, "hosttools", ""},
 		"named, and nobody knows one": {two, "magic", ""},

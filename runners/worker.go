@@ -158,31 +158,32 @@ func (w *Worker) Close() error {
 }
 
 // runner chooses the runner of an action: the one that its property "runner"
-// names, or, when it has none, the only one or hosttools.
+// names. The server adds that; without it the choice is the server's: userchroot
+// for a chroot, else the only one, or the first of bubblewrap and hosttools.
 func (w *Worker) runner(l *Lease) (Runner, error) {
-	name, asked := propertyRunner(l.Properties)
-	if !asked {
-		if len(w.runners) == 1 {
-			return w.runners[0], nil
-		}
-		name = defaultRunner
+	wanted := []string{"bubblewrap", "hosttools"}
+	if name, asked := propertyOf(l.Properties, runnerProperty); asked {
+		wanted = []string{name}
+	} else if _, chroot := propertyOf(l.Properties, chrootProperty); chroot {
+		wanted = []string{"userchroot"}
+	} else if len(w.runners) == 1 {
+		return w.runners[0], nil
 	}
-	for _, r := range w.runners {
-		if r.Name() == name {
-			return r, nil
+	for _, name := range wanted {
+		for _, r := range w.runners {
+			if r.Name() == name {
+				return r, nil
+			}
 		}
 	}
-	return nil, fmt.Errorf("this worker has no runner %q", name)
+	return nil, fmt.Errorf("this worker has no runner %q", wanted[0])
 }
 
-const (
-	runnerProperty = "runner"
-	defaultRunner  = "hosttools"
-)
+const runnerProperty = "runner"
 
-func propertyRunner(ps []Property) (name string, ok bool) {
+func propertyOf(ps []Property, name string) (value string, ok bool) {
 	for _, p := range ps {
-		if p.Name == runnerProperty {
+		if p.Name == name {
 			return p.Value, true
 		}
 	}
