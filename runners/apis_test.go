@@ -115,11 +115,18 @@ func TestASocketThatCannotBeIsRefused(t *testing.T) {
 
 func TestAnActionWithASocketGivesItsSlotUp(t *testing.T) {
 	var now atomic.Int64
-	b := start(t, func(o *runners.WorkerOptions) { o.Slots, o.APIs = 1, serveNothing(&now) })
+	began := make(chan struct{}, 1)
+	b := start(t, func(o *runners.WorkerOptions) {
+		o.Slots, o.APIs = 1, func(l net.Listener) {
+			began <- struct{}{}
+			serveNothing(&now)(l)
+		}
+	})
 	gate := t.TempDir() + "/gate"
 	l := b.lease(sh("until test -e "+gate+"; do sleep 0.02; done"), noInputs)
 	l.Properties = append(l.Properties, socketAt("s"))
 	b.assign(l)
+	<-began
 	other := b.lease(sh(": >"+gate), noInputs)
 	b.assign(other)
 	first, second := b.completion(), b.completion()
