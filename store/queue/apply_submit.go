@@ -72,10 +72,7 @@ func (tx *Tx) insert(j *liveJob, o *Operation) error {
 
 // insertOperation writes a new operation.
 func (tx *Tx) insertOperation(j *liveJob, o *Operation) error {
-	var m repb.RequestMetadata
-	if proto.Unmarshal(o.RequestMetadata, &m) != nil {
-		m.Reset() // kept as it came, found by none of its fields
-	}
+	m := metadataOf(o)
 	n := tx.exec(tx.s.w.insertOperation, j.seq, o.ID, o.Client, nanos(o.CreatedAt), int64(0),
 		m.ToolInvocationId, m.CorrelatedInvocationsId, m.GetToolDetails().GetToolName(), m.GetToolDetails().GetToolVersion(),
 		m.ActionMnemonic, m.TargetId, m.ConfigurationId, blob(o.RequestMetadata), []byte{})
@@ -83,6 +80,16 @@ func (tx *Tx) insertOperation(j *liveJob, o *Operation) error {
 		return fmt.Errorf("%w: operation %s", ErrExists, o.ID)
 	}
 	return tx.err
+}
+
+// metadataOf returns the request metadata of an operation as its columns have it:
+// what cannot be read is kept as it came, found by none of its fields.
+func metadataOf(o *Operation) *repb.RequestMetadata {
+	m := new(repb.RequestMetadata)
+	if proto.Unmarshal(o.RequestMetadata, m) != nil {
+		m.Reset()
+	}
+	return m
 }
 
 // Attach adds an operation to a job that is not completed, and lowers the job's

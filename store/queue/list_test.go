@@ -133,6 +133,8 @@ func TestListFindsByEveryKey(t *testing.T) {
 		{"sort_order=start_time(desc)", "c b1 b2 a d1 d2"},
 		{"sort_order=completed_time(desc) & sort_order=command", "c a b1 b2 d1 d2"},
 		{"sort_order=command", "a b1 b2 d1 d2 c"},
+		{"sort_order=tool_name(desc) & sort_order=name(desc)", "a d2 d1 c b2 b1"},
+		{"sort_order=client_actor(desc) & sort_order=name(desc)", "d1 c b1 a d2 b2"},
 		{"sort_order=command & sort_order=command(desc) & sort_order=action_digest & sort_order=name(desc)", "a b2 b1 d2 d1 c"},
 	} {
 		for _, size := range []int{1, 4, MaxPageSize} {
@@ -146,7 +148,10 @@ func TestListFindsByEveryKey(t *testing.T) {
 // TestPagesAreOneList: any filter and order, cut into pages, is the same list.
 func TestPagesAreOneList(t *testing.T) {
 	s := listed(t)
-	keys := []string{"stage", "name", "queued_time", "start_time", "completed_time", "action_digest", "command"}
+	keys := []string{
+		"stage", "name", "queued_time", "start_time", "completed_time", "action_digest", "command", "invocation_id", "correlated_invocations_id",
+		"tool_name", "tool_version", "action_mnemonic", "target_id", "configuration_id", "client_workflow", "client_actor", "client_subject",
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		var terms []string
 		for range rapid.IntRange(0, 4).Draw(t, "keys") {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/fnv"
 
+	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
+
 	"github.com/bgrid-node/bgrid-node/store/queue/filter"
 )
 
@@ -54,8 +56,35 @@ func sortValue(key filter.Key, o *Operation, j *liveJob) any {
 		return j.Action.String()
 	case filter.Command:
 		return j.Command
+	case filter.ClientActor, filter.ClientSubject:
+		return o.Client
+	case filter.ClientWorkflow:
+		return ""
+	case filter.Name:
+		return o.ID
 	}
-	return o.ID
+	return metadataValue(key, metadataOf(o))
+}
+
+// metadataValue returns the field of the request metadata that a key names.
+func metadataValue(key filter.Key, m *repb.RequestMetadata) string {
+	switch key {
+	case filter.InvocationID:
+		return m.GetToolInvocationId()
+	case filter.CorrelatedInvocationsID:
+		return m.GetCorrelatedInvocationsId()
+	case filter.ToolName:
+		return m.GetToolDetails().GetToolName()
+	case filter.ToolVersion:
+		return m.GetToolDetails().GetToolVersion()
+	case filter.ActionMnemonic:
+		return m.GetActionMnemonic()
+	case filter.TargetID:
+		return m.GetTargetId()
+	case filter.ConfigurationID:
+		return m.GetConfigurationId()
+	}
+	return ""
 }
 
 // readToken returns the sort values of q's token.
@@ -85,8 +114,7 @@ func readToken(q ListQuery, order []sortColumn) ([]any, error) {
 }
 
 func readSortValue(key filter.Key, raw json.RawMessage) (any, error) {
-	switch key {
-	case filter.ActionDigest, filter.Command, filter.Name:
+	if textColumns[key] != "" {
 		var s string
 		err := json.Unmarshal(raw, &s)
 		return s, err

@@ -36,8 +36,11 @@ var readers = map[Key]reader{
 	ClientSubject:           readText,
 }
 
-// sortKeys are those that can order.
-var sortKeys = []Key{Stage, Name, QueuedTime, StartTime, CompletedTime, ActionDigest, Command}
+// sortKeys are those that can order: all but platform, of which a job has many.
+var sortKeys = []Key{
+	Stage, Name, QueuedTime, StartTime, CompletedTime, ActionDigest, Command, InvocationID, CorrelatedInvocationsID, ToolName,
+	ToolVersion, ActionMnemonic, TargetID, ConfigurationID, ClientWorkflow, ClientActor, ClientSubject,
+}
 
 func knownKeys() string {
 	names := []string{sortOrder}
