@@ -142,7 +142,7 @@ func TestOutputsAreNotFollowedOutOfTheTree(t *testing.T) {
 }
 
 func TestThousandsOfProcessesAreGone(t *testing.T) {
-	b, groups := startLimited(t, runners.Limits{Processes: 300})
+	b, groups := startLimited(t, runners.Limits{Processes: 150})
 	if groups == nil && os.Geteuid() == 0 {
 		t.Log("only control groups hold root to a number of processes")
 		return

@@ -70,6 +70,9 @@ func TestLimitsHoldUnderEveryRunner(t *testing.T) {
 	for _, runner := range []string{"hosttools", "bubblewrap", "userchroot"} {
 		for _, c := range limitTests {
 			t.Run(runner+"/"+c.name, func(t *testing.T) {
+				if c.name == "time" && runner != "hosttools" {
+					return // it is the worker's, whatever the runner
+				}
 				if groups == nil && c.grouped || groups == nil && c.property == "limit-processes" && os.Geteuid() == 0 {
 					t.Log("only control groups can do this here")
 					return
