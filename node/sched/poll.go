@@ -29,12 +29,12 @@ func (ses *Session) Take() []Lease {
 	return out
 }
 
-// Promised tells whether the session is about to be given something: it is being
-// committed.
+// Promised tells whether Await would return soon: there is news, or what the
+// session is given is being committed.
 func (ses *Session) Promised() bool {
 	ses.s.mu.Lock()
 	defer ses.s.mu.Unlock()
-	return ses.reserved > 0
+	return ses.reserved > 0 || len(ses.events) > 0
 }
 
 // Await waits until the session has news to Take. Its beginning is a sign of life
