@@ -74,6 +74,7 @@ func (c *call) leases(ctx context.Context) ([]lease, error) {
 		for _, l := range c.open.Take() {
 			if listed := c.has[l.Job.ID]; listed != nil {
 				listed.State = botspb.LeaseState_ACTIVE
+				c.takeStreams(l, listed)
 				all = append(all, lease{l, listed, true})
 				continue
 			}

@@ -11,7 +11,8 @@ type streams struct {
 
 // Streams tells how the output of a lease can be read while it runs, for State. It
 // is soft state: a node that starts again has forgotten it. Whoever watches is
-// told at once, so it is for leases that take their time. false: the session does
+// told at once, so it is for leases that take their time. Empty names take back
+// what was said of the attempt; the same names again change nothing. false: the session does
 // not have this attempt any more.
 func (ses *Session) Streams(jobID string, attempt int32, stdout, stderr string) bool {
 	s := ses.s
@@ -21,8 +22,13 @@ func (ses *Session) Streams(jobID string, attempt int32, stdout, stderr string) 
 	if l == nil || l.attempt != attempt {
 		return false
 	}
-	l.job.streams = streams{attempt, stdout, stderr}
-	l.job.changed()
+	if stdout == "" && stderr == "" && l.job.streams.attempt != attempt {
+		return true // there is nothing to take back
+	}
+	if now := (streams{attempt, stdout, stderr}); now != l.job.streams {
+		l.job.streams = now
+		l.job.changed()
+	}
 	return true
 }
 

@@ -37,6 +37,7 @@ type link struct {
 	closed   bool
 	health   health
 	answered bool // the last call was
+	meetings int  // how often it was the first after one that was not
 }
 
 // held is a lease in hand.

@@ -89,6 +89,7 @@ func (l *link) hear(s *said, reply *botspb.BotSession) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.answered {
+		l.meetings++
 		l.log.Info("connected to the server", "session", reply.Name, "leases", len(reply.Leases))
 	}
 	l.answered = true

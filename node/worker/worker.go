@@ -79,6 +79,7 @@ func New(o Options) (_ *Worker, err error) {
 	w.worker, err = runners.NewWorker(runners.WorkerOptions{
 		Leases: w.link, Blobs: blobs{w.client}, Runners: o.Runners, Dir: o.Dir,
 		CacheBytes: o.CacheBytes, TreeBytes: o.TreeBytes, Limits: o.Limits, CacheEagerly: true, Slots: o.Slots, Name: o.BotID, Logger: o.Logger,
+		Streams: w.link.follow, APIs: runners.Forward(dialAny(o.Servers)),
 	})
 	if err != nil {
 		return nil, errors.Join(err, w.client.Close(), w.link.conn.Close())
