@@ -223,3 +223,16 @@ func TestSandboxesAsOrdinaryUser(t *testing.T) {
 		t.Run(name, test)
 	}
 }
+
+func TestAWorkingDirectoryThatCannotBe(t *testing.T) {
+	b := startSandboxed(t)
+	rootFS := b.rootFS()
+	for _, l := range []*runners.Lease{
+		b.inRunner("bubblewrap", &repb.Command{Arguments: []string{"/bin/true"}, WorkingDirectory: "bin/data/x"}, rootFS),
+		b.inRunner("userchroot", &repb.Command{Arguments: []string{"/bin/true"}, WorkingDirectory: "bin/data/x"}, noInputs, chrootOf(rootFS)),
+	} {
+		if c := b.run(l); c.Status.GetCode() != int32(code.Code_FAILED_PRECONDITION) || !strings.Contains(c.Status.Message, "data") {
+			t.Errorf("status %v", c.Status)
+		}
+	}
+}

@@ -63,6 +63,9 @@ func New(o Options) (*Runner, error) {
 		if err := runners.CheckUnused(o.Dir); err != nil {
 			return nil, err
 		}
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil { // what is not there cannot be hidden
+			return nil, fmt.Errorf("make work directory: %w", err)
+		}
 	}
 	path, err := exec.LookPath("bwrap")
 	if err != nil {

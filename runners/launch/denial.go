@@ -41,6 +41,9 @@ func NotStarted(t runners.Task, path string, r shim.Reply) (runners.Exit, error)
 	switch r.Stage {
 	case shim.StageExec:
 	case shim.StageMount:
+		if r.Errno == syscall.ENOTDIR || r.Errno == syscall.ELOOP || r.Errno == syscall.ENAMETOOLONG {
+			return runners.Exit{}, runners.Unfit("the working directory or that of an output cannot be made: %s", r.Note)
+		}
 		return runners.Exit{}, fmt.Errorf("mount the input root: %s: %w", r.Note, r.Errno)
 	default:
 		return runners.Exit{}, fmt.Errorf("open output of command: %w", r.Errno)
