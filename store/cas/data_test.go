@@ -152,7 +152,7 @@ func TestAnotherFormatIsRefused(t *testing.T) {
 // TestConcurrentWritesLieApart writes to one data file from many callers.
 func TestConcurrentWritesLieApart(t *testing.T) {
 	t.Parallel()
-	d, err := openData(t.TempDir())
+	d, err := openData(t.TempDir(), 64<<10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestConcurrentWritesLieApart(t *testing.T) {
 // TestManyPartsAreWrittenInOrder writes more parts than one system call takes.
 func TestManyPartsAreWrittenInOrder(t *testing.T) {
 	t.Parallel()
-	d, err := openData(t.TempDir())
+	d, err := openData(t.TempDir(), 64<<10)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,5 +192,30 @@ func TestManyPartsAreWrittenInOrder(t *testing.T) {
 	have := make([]byte, len(want))
 	if err := errors.Join(err, d.read(have, at)); err != nil || !bytes.Equal(have, want) {
 		t.Errorf("another content: %v", err)
+	}
+}
+
+// TestSpaceThatWasAllocatedAheadIsGivenBack: a store at rest takes what is in it.
+func TestSpaceThatWasAllocatedAheadIsGivenBack(t *testing.T) {
+	t.Parallel()
+	d, err := openData(t.TempDir(), 8*mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	at, err := d.write([][]byte{content(1, 100_000)}, 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ahead := diskUse(d.file.Name())
+	if err := d.trim(); err != nil {
+		t.Fatal(err)
+	}
+	if left := diskUse(d.file.Name()); ahead < 8*mib || left > 128<<10 {
+		t.Errorf("it takes %d bytes, and %d when it is trimmed", ahead, left)
+	}
+	have := make([]byte, 100_000)
+	if err := d.read(have, at); err != nil || !bytes.Equal(have, content(1, 100_000)) {
+		t.Errorf("what was written is gone: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -22,11 +23,15 @@ const dataName = "DATA"
 type dataFile struct {
 	file *os.File
 	end  atomic.Int64 // where the next write goes
+
+	step      int64 // bytes for which space is allocated ahead
+	allocMu   sync.Mutex
+	allocated int64 // up to where; guarded by allocMu
 }
 
 // openData opens the data file of a generation, or makes an empty one. What comes
-// next goes behind all that is in it.
-func openData(dir string) (*dataFile, error) {
+// next goes behind all that is in it. Space is allocated in steps of some bytes.
+func openData(dir string, step int64) (*dataFile, error) {
 	f, err := os.OpenFile(filepath.Join(dir, dataName), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
@@ -36,7 +41,7 @@ func openData(dir string) (*dataFile, error) {
 		_ = f.Close()
 		return nil, err
 	}
-	d := &dataFile{file: f}
+	d := &dataFile{file: f, step: step, allocated: info.Size()}
 	d.end.Store(info.Size())
 	return d, nil
 }
@@ -48,6 +53,7 @@ const mostVectors = 1024
 // returns at which offset. A *FullError when the disk is full. parts are used up.
 func (d *dataFile) write(parts [][]byte, n int64) (int64, error) {
 	begin := d.end.Add(n) - n
+	d.allocate(begin + n)
 	at := begin
 	for len(parts) > 0 {
 		done, err := unix.Pwritev(int(d.file.Fd()), parts[:min(len(parts), mostVectors)], at)
@@ -63,6 +69,34 @@ func (d *dataFile) write(parts [][]byte, n int64) (int64, error) {
 		parts = advance(parts, done)
 	}
 	return begin, nil
+}
+
+// allocate asks the file system for space up to an offset and a step more: blocks
+// that lie together, found once instead of with each write. Where that cannot be
+// had, writing finds out whether there is space. The file's length stays.
+func (d *dataFile) allocate(end int64) {
+	if !d.allocMu.TryLock() { // somebody does
+		return
+	}
+	defer d.allocMu.Unlock()
+	if end <= d.allocated {
+		return
+	}
+	n := end - d.allocated + d.step
+	_ = unix.Fallocate(int(d.file.Fd()), unix.FALLOC_FL_KEEP_SIZE, d.allocated, n)
+	d.allocated += n
+}
+
+// trim gives back what was allocated and not written. Nobody writes any more.
+func (d *dataFile) trim() error {
+	info, err := d.file.Stat()
+	if err == nil {
+		err = d.file.Truncate(info.Size())
+	}
+	if err != nil {
+		return fmt.Errorf("trim %s: %w", d.file.Name(), err)
+	}
+	return nil
 }
 
 // reserve makes sure that nothing is written before an offset: a range that is

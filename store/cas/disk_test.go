@@ -24,7 +24,7 @@ func TestAFullDiskRefusesWritesAndRecovers(t *testing.T) {
 	put(t, s, kept...)
 	other := filepath.Join(disk, "other")
 	takeAll(t, other)
-	for i, b := range []Blob{testBlob(3, 300<<10), testBlob(4, 3*mib)} {
+	for i, b := range []Blob{testBlob(3, 900<<10), testBlob(4, 3*mib)} {
 		lookedJustBefore(s)
 		err := errors.Join(s.PutMany(t.Context(), Upload, []Blob{b})...)
 		if !isFull(err) || !strings.Contains(err.Error(), "disk") {
@@ -36,7 +36,7 @@ func TestAFullDiskRefusesWritesAndRecovers(t *testing.T) {
 	if err := os.Remove(other); err != nil {
 		t.Fatal(err)
 	}
-	for _, b := range []Blob{testBlob(3, 300<<10), testBlob(4, 3*mib)} {
+	for _, b := range []Blob{testBlob(3, 900<<10), testBlob(4, 3*mib)} {
 		eventually(t, "there is room again", func() bool {
 			return s.PutMany(t.Context(), Upload, []Blob{b})[0] == nil
 		})

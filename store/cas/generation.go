@@ -129,7 +129,7 @@ func (g *generation) openReadOnlyLocked() error {
 // openData opens the data file unless it is open already.
 func (g *generation) openData() (err error) {
 	if g.data == nil {
-		g.data, err = openData(g.dir)
+		g.data, err = openData(g.dir, g.geo.allocation)
 	}
 	return err
 }
@@ -140,6 +140,9 @@ func (g *generation) closeFiles() error {
 	g.dbMu.Lock()
 	defer g.dbMu.Unlock()
 	err := g.closeLocked()
+	if g.data != nil && !g.sealed.Load() {
+		err = errors.Join(err, g.data.trim())
+	}
 	if g.data != nil {
 		err = errors.Join(err, g.data.close())
 	}

@@ -150,6 +150,9 @@ func (s *Store) sealOne(g *generation) error {
 	if err := s.spill(s.lanes[g.lane], g, true); err != nil {
 		return err
 	}
+	if err := g.data.trim(); err != nil {
+		return err
+	}
 	if err := g.reopenSealed(); err != nil {
 		return err
 	}

@@ -77,6 +77,7 @@ type geometry struct {
 	memTable      int64 // bytes of one memtable
 	spillBytes    int64 // of content: at most so much is read again after a crash
 	spillRecords  int
+	allocation    int64 // bytes of a data file for which space is allocated ahead
 	spare         int64 // bytes that the disk must have left
 	cleanAbove    int64 // disk use at which the cleaner starts
 	uploadLimit   int64 // disk use beyond which uploads are refused
@@ -99,6 +100,7 @@ func geometryOf(maxBytes int64) geometry {
 		outputLimit:   maxBytes / 100 * 99,
 		survivorLimit: maxBytes / 100 * 104,
 	}
+	g.allocation = clamp(gen/16, 64<<10, 16<<20)
 	g.spare = clamp(gen/2, 8<<20, 128<<20) + 4*g.memTable
 	g.cleanAbove = g.uploadLimit - maxBytes/100*3
 	return g
