@@ -26,6 +26,7 @@ type sandbox struct {
 	isRootFS   bool   // it is to be the root directory
 	keepTmp    bool   // with isRootFS: /tmp has files of the action
 	workingDir string // relative to root
+	script     string // on the host: the command line, "" when bwrap takes it itself
 	socket     *runners.Socket
 	props.Sandbox
 }
@@ -52,6 +53,9 @@ func arguments(m machine, s sandbox) []string {
 		args = append(args, "--ro-bind", "/", "/")
 	}
 	args = append(args, "--dev", "/dev")
+	if s.script != "" {
+		args = append(args, "--ro-bind", s.script, scriptPath)
+	}
 	if m.boundProc {
 		args = append(args, "--ro-bind", "/proc", "/proc")
 	} else {

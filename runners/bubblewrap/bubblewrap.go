@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/runners/cgroup"
@@ -114,12 +115,46 @@ func (r *Runner) Run(ctx context.Context, t runners.Task) (runners.Exit, error) 
 	if s.isRootFS {
 		defer files.tidy(files.missing())
 	}
-	reply, err := r.launcherFor(want).Run(ctx, r.request(t, s, files, program), t.Limits)
-	if err != nil {
-		return runners.Exit{}, err
+	if isLong(t) {
+		if s.script, err = writeScript(t, program); err != nil {
+			return runners.Exit{}, err
+		}
+		defer os.Remove(s.script)
 	}
-	return outcome(t, reply)
+	return r.start(ctx, t, r.request(t, s, files, program), r.launcherFor(want))
 }
+
+// start runs the request, again where the program was for a moment open in another
+// process that was between its fork and its exec.
+func (r *Runner) start(ctx context.Context, t runners.Task, req shim.Request, l *launch.Launcher) (runners.Exit, error) {
+	for range busyTries {
+		reply, err := l.Run(ctx, req, t.Limits)
+		if err != nil {
+			return runners.Exit{}, err
+		}
+		exit, err := outcome(t, reply)
+		if !errors.Is(err, errBusy) {
+			return exit, err
+		}
+		if req.Overlay != nil {
+			break // it cannot be mounted twice; another attempt will find it idle
+		}
+		select {
+		case <-ctx.Done():
+			return runners.Exit{}, ctx.Err()
+		case <-time.After(busyWait):
+		}
+	}
+	return runners.Exit{}, errBusy
+}
+
+const (
+	busyTries = 20
+	busyWait  = 10 * time.Millisecond
+)
+
+// errBusy is ETXTBSY.
+var errBusy = errors.New("the program is being written")
 
 func (r *Runner) launcherFor(want props.Sandbox) *launch.Launcher {
 	if want.Network {
@@ -130,26 +165,27 @@ func (r *Runner) launcherFor(want props.Sandbox) *launch.Launcher {
 
 // request has a limited number of options by argument, the rest in the file.
 func (r *Runner) request(t runners.Task, s sandbox, f files, program string) shim.Request {
-	args := []string{"bwrap", "--args", strconv.Itoa(shim.SpecFD), "--", program}
+	args := []string{"bwrap", "--args", strconv.Itoa(shim.SpecFD), "--"}
+	if s.script != "" {
+		args = append(args, shell, scriptPath)
+	} else {
+		args = append(append(args, program), t.Args[1:]...)
+	}
 	return shim.Request{
-		Path: r.bwrap, Args: append(args, t.Args[1:]...), Dir: "/",
+		Path: r.bwrap, Args: args, Dir: "/",
 		Stdout: t.Stdout, Stderr: t.Stderr, Timeout: t.Timeout,
 		Status: true, Spec: pack(arguments(r.machine, s), environment(t.Env)),
 		Overlay: f.overlay(t),
 	}
 }
 
-// maxArguments is what bwrap takes, options included; it counts three for each
-// variable.
-const maxArguments = 9000
-
 // programOf returns what bwrap shall execute: it searches PATH itself where the
 // command has one, so that the command's argument 0 is what the client gave.
 func programOf(v launch.View, t runners.Task) (string, *launch.Denial) {
-	const own = 100
-	if n := own + len(t.Args) + 3*len(t.Env); n > maxArguments {
-		return "", &launch.Denial{Code: 126, Text: fmt.Sprintf("%s: %d arguments and %d variables are more than bubblewrap takes (about %d, a variable counting three)",
-			t.Args[0], len(t.Args), len(t.Env), maxArguments)}
+	if isLong(t) {
+		if denied := tooLong(v, t); denied != nil {
+			return "", denied
+		}
 	}
 	program, denied := launch.LookPath(v, t.Args[0], t.Env)
 	if denied != nil {

@@ -32,6 +32,9 @@ func outcome(t runners.Task, reply shim.Reply) (runners.Exit, error) {
 		return runners.Exit{}, err
 	}
 	if reason, ok := strings.CutPrefix(line, "bwrap: execvp "); ok {
+		if strings.HasSuffix(reason, ": Text file busy") {
+			return runners.Exit{}, errBusy
+		}
 		return denialOf(t.Args[0], reason).Exit(t)
 	}
 	if strings.HasPrefix(line, "bwrap: Can't chdir to ") {

@@ -5,6 +5,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -24,6 +25,13 @@ var surroundingsTests = []test{
 		args := []string{"", "two words", "new\nline", "'\"$`\\*", "\xff\xfe\x01", "äöü", strings.Repeat("x", 100_000)}
 		t := r.task(append([]string{"/bin/sh", "-c", `printf '%s|' "$@"`, "name"}, args...)...)
 		r.wantExit(t, 0, strings.Join(args, "|")+"|")
+	}},
+	{"ten thousand arguments arrive", func(r *rig) {
+		args := []string{"/bin/sh", "-c", `echo $# "$1"; shift 9999; echo "$1" $#`, "name"}
+		for i := range 10_000 {
+			args = append(args, "it's "+strconv.Itoa(i))
+		}
+		r.wantExit(r.task(args...), 0, "10000 it's 0\nit's 9999 1\n")
 	}},
 	{"a command line longer than the kernel takes is refused with 126", func(r *rig) {
 		o := r.run(r.task("/bin/echo", strings.Repeat("x", 3<<20)))
