@@ -166,7 +166,7 @@ func delegate(dir string) (given map[string]bool, err error) {
 		return err
 	}
 	if enable() != nil {
-		leaf := filepath.Join(dir, "bgrid-node")
+		leaf := filepath.Join(dir, leafName)
 		if err := os.Mkdir(leaf, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make control group: %w", err)
 		}
@@ -187,6 +187,9 @@ func delegate(dir string) (given map[string]bool, err error) {
 }
 
 const subtreeControl = "cgroup.subtree_control"
+
+// leafName is the group of version 2 into which this process moves.
+const leafName = "bgrid-node"
 
 // removeOld removes the groups of processes that are gone.
 func (m *Manager) removeOld() {

@@ -20,6 +20,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bgrid-node/bgrid-node/runners/cgroup"
 )
 
 const (
@@ -44,6 +46,7 @@ func MaybeRun() {
 		os.Exit(1)
 	}
 	s.serve()
+	cgroup.Leave()
 	os.Exit(0)
 }
 
