@@ -28,6 +28,8 @@ func newRoot() *cobra.Command {
 	root.Use = "bgrid-node"
 	root.Short = "A remote-execution grid in one binary"
 	root.Long = "A remote-execution grid in one binary: scheduler, storage, action cache and workers.\n\nWithout a command it serves, as `bgrid-node serve` does."
+	root.Version = version().String() // --version is what people try first
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SilenceErrors = true
 	root.SilenceUsage = true
 	root.CompletionOptions.DisableDefaultCmd = true

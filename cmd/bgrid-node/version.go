@@ -35,12 +35,17 @@ func newVersionCmd() *cobra.Command {
 			if asJSON {
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "bgrid-node %s (%s, %s, %s)\n", v.Version, v.Revision, v.Go, v.Platform)
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), v)
 			return err
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as one JSON object")
 	return cmd
+}
+
+// String is the line for people.
+func (v versionInfo) String() string {
+	return fmt.Sprintf("bgrid-node %s (%s, %s, %s)", v.Version, v.Revision, v.Go, v.Platform)
 }
 
 // version collects what is known about this build.
