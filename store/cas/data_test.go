@@ -219,3 +219,34 @@ func TestSpaceThatWasAllocatedAheadIsGivenBack(t *testing.T) {
 		t.Errorf("what was written is gone: %v", err)
 	}
 }
+
+// TestRotIsFoundByReadsWithoutACopy reads a large blob into buffers of a piece,
+// which go to the disk directly: what comes is right up to the damaged piece.
+func TestRotIsFoundByReadsWithoutACopy(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t.TempDir())
+	s := openStore(t, o)
+	b := testBlob(1, 3*mib+5)
+	put(t, s, b)
+	rot(t, o.Dir, b.Data[2*mib+100:2*mib+1000])
+	r, err := s.Reader(t.Context(), b.Digest, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	buffer, at := make([]byte, PieceBytes), 0
+	for {
+		n, err := r.Read(buffer)
+		if errors.Is(err, ErrNotFound) {
+			break
+		}
+		if err != nil || !bytes.Equal(buffer[:n], b.Data[at:at+n]) {
+			t.Fatalf("at %d: wrong content, %v", at, err)
+		}
+		at += n
+	}
+	if at != 2*mib {
+		t.Errorf("%d bytes came, the damage is in the piece at %d", at, 2*mib)
+	}
+	mustMiss(t, s, b)
+}
