@@ -77,12 +77,22 @@ func (p *space) tryReserve(class Class, n int64) bool {
 	used := p.used()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if used+p.reserved+n > p.limit(class) || p.diskRoom() < p.reserved+n {
+	if used+p.reserved+n > p.limit(class) || !p.fitsDisk(p.reserved+n) {
 		return false
 	}
 	p.reserved += n
 	p.diskSince += n
 	return true
+}
+
+// fitsDisk tells whether n bytes may be written. What the disk had a moment ago is
+// good enough to admit a write, not to refuse one. The caller holds mu.
+func (p *space) fitsDisk(n int64) bool {
+	if p.diskRoom() >= n {
+		return true
+	}
+	p.diskAsked = time.Time{}
+	return p.diskRoom() >= n
 }
 
 // hasRoom tells whether a write of n bytes would be admitted now.
@@ -142,7 +152,7 @@ func (p *space) full(retry time.Duration) *FullError {
 	defer p.mu.Unlock()
 	reason := fmt.Sprintf("everything in it was used within the protection window of %s", p.store.window)
 	if p.diskRoom() <= p.reserved {
-		reason = "the disk is full"
+		reason, retry = "the disk is full", min(retry, time.Minute) // whoever filled it may empty it
 	}
 	return &FullError{Reason: reason, RetryAfter: retry}
 }
