@@ -101,7 +101,7 @@ func (g *generation) openWritable() error {
 	g.dbMu.Lock()
 	g.db = db
 	g.dbMu.Unlock()
-	return g.logs.locate(g.dir)
+	return nil
 }
 
 // openReadOnly opens a sealed generation unless it is open already.

@@ -212,6 +212,9 @@ func (s *Store) replay(ctx context.Context, g *generation) ([]entry, error) {
 	if lost > 0 {
 		s.logger.Warn("packs were lost, as after a power loss", "generation", g.id, "packs", lost)
 	}
+	if g.appended.Load() > 0 {
+		g.logs.recovered()
+	}
 	g.sinceSpill.Store(g.appended.Load())
 	return lists, nil
 }

@@ -19,25 +19,14 @@ type logState struct {
 	mu        sync.Mutex
 	synced    uint64 // of commits
 	valSynced uint64 // of values
-	memTable  uint32 // the newest when last looked
+	memTable  uint32 // the newest of Badger's logs at the last sync
 	broken    error  // once a sync went wrong, nobody knows what is on the disk
 }
 
-func memTableName(n uint32) string { return fmt.Sprintf("%05d.mem", n) }
-
-// locate finds the logs that are being written.
-func (l *logState) locate(dir string) error {
-	names, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range names {
-		base, ext, _ := strings.Cut(e.Name(), ".")
-		if n, err := strconv.ParseUint(base, 10, 32); err == nil && ext == "mem" {
-			l.memTable = max(l.memTable, uint32(n))
-		}
-	}
-	return nil
+// recovered says that an earlier life has left what may not be durable yet.
+func (l *logState) recovered() {
+	l.values.Add(1)
+	l.commits.Add(1)
 }
 
 // sync makes durable what was committed before it was called. It costs nothing
@@ -55,7 +44,7 @@ func (l *logState) sync(dir string, data *dataFile) error {
 		err = data.sync()
 	}
 	if err == nil {
-		memTable, err = syncNumbered(dir, memTable, memTableName)
+		memTable, err = syncMemTables(dir, memTable)
 	}
 	if err == nil && (memTable != l.memTable || l.synced == 0) {
 		err = syncDir(dir)
@@ -68,15 +57,25 @@ func (l *logState) sync(dir string, data *dataFile) error {
 	return nil
 }
 
-// syncNumbered syncs a log and those that came after it, and returns the newest.
-func syncNumbered(dir string, n uint32, name func(uint32) string) (uint32, error) {
-	for {
-		if err := syncFile(filepath.Join(dir, name(n))); err != nil {
-			return n, err
-		}
-		if !exists(filepath.Join(dir, name(n+1))) {
-			return n, nil
-		}
-		n++
+// syncMemTables syncs Badger's logs from a number on and returns the newest. Any
+// number of them may have come since, and the older ones of them gone again: those
+// are in tables, which Badger has synced.
+func syncMemTables(dir string, from uint32) (newest uint32, err error) {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return from, err
 	}
+	newest = from
+	for _, e := range names {
+		base, ext, _ := strings.Cut(e.Name(), ".")
+		n, err := strconv.ParseUint(base, 10, 32)
+		if err != nil || ext != "mem" || uint32(n) < from {
+			continue
+		}
+		if err := syncFile(filepath.Join(dir, e.Name())); err != nil {
+			return from, err
+		}
+		newest = max(newest, uint32(n))
+	}
+	return newest, nil
 }
