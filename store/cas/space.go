@@ -152,7 +152,7 @@ func (p *space) full(retry time.Duration) *FullError {
 	defer p.mu.Unlock()
 	reason := fmt.Sprintf("everything in it was used within the protection window of %s", p.store.window)
 	if p.diskRoom() <= p.reserved {
-		reason, retry = "the disk is full", min(retry, time.Minute) // whoever filled it may empty it
+		reason, retry = "the disk is full", min(retry, 5*time.Minute) // whoever filled it may empty it
 	}
 	return &FullError{Reason: reason, RetryAfter: retry}
 }
