@@ -36,7 +36,7 @@ func (n *Node) openScheduler(ctx context.Context) (err error) {
 	n.scheduler, err = sched.New(sched.Options{
 		Proposer: n.proposer, Queue: n.stores.queue, Blobs: n.stores.cas, NodeID: n.dir.nodeID,
 		MaxTimeout: n.config.MaxExecutionTimeout, Retention: n.config.Retention,
-		SessionExpiry: n.config.WorkerExpiry, UnmatchableGrace: n.config.UnmatchableGrace,
+		SessionExpiry: n.config.WorkerExpiry, UnmatchableGrace: n.config.UnmatchableGrace, Needs: needsOf,
 		Protect: n.stores.results.Protect, CacheRoom: n.stores.results.Room, Logger: n.logger,
 	})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bgrid-node/bgrid-node/node/worker"
 	"github.com/bgrid-node/bgrid-node/runners"
+	"github.com/bgrid-node/bgrid-node/runners/cgroup"
 )
 
 // ServeWorker runs a remote worker until ctx ends or the process gets SIGTERM or
@@ -54,10 +55,11 @@ func openWorker(cfg *Config, build Build, logger *slog.Logger, all *closers) (*w
 	if err != nil {
 		host = "worker"
 	}
+	room := cgroup.Room()
 	o := worker.Options{
 		Servers: cfg.Servers, Instance: cfg.Instance,
 		BotID:   host + "-" + dir.nodeID[:min(8, len(dir.nodeID))], // two on one machine differ
-		Runners: open, Slots: cfg.Slots, Dir: cfg.WorkDir, CacheBytes: cfg.WorkCacheSize.Of(disk), TreeBytes: cfg.TreeCacheSize.Of(disk), Limits: cfg.Limits,
+		Runners: open, Slots: cfg.Slots, CPUs: room.CPUs, Memory: room.Memory, Dir: cfg.WorkDir, CacheBytes: cfg.WorkCacheSize.Of(disk), TreeBytes: cfg.TreeCacheSize.Of(disk), Limits: cfg.Limits,
 		DrainTimeout: cfg.DrainTimeout, Version: build.Version, Logger: logger,
 	}
 	for _, p := range cfg.offered(open) {

@@ -41,7 +41,7 @@ func (n *Node) openWorkers(ctx context.Context) error {
 	}
 	n.workers.offered = queueProperties(n.config.offered(open))
 	bot := sched.Bot{
-		Instance: n.config.Instance, BotID: host + "/local", Capacity: n.config.Slots, Local: true,
+		Instance: n.config.Instance, BotID: host + "/local", Capacity: n.config.Slots, Has: machineRoom(), Local: true,
 		Properties: n.workers.offered,
 	}
 	n.workers.session, err = n.scheduler.OpenSession(ctx, bot)

@@ -31,6 +31,7 @@ type report struct {
 	version    int64
 	versioned  bool // the bot said which reply it saw last
 	capacity   int
+	room       sched.Resources
 	properties []queue.Property
 	has        map[string]*botspb.Lease // by job: those that it works on
 	ended      map[string]sched.Completion
@@ -70,6 +71,9 @@ func (r *report) readWorker() error {
 	r.capacity = 1
 	worker := r.bot.GetWorker()
 	for _, config := range worker.GetConfigs() {
+		if err := r.readRoom(config); err != nil {
+			return err
+		}
 		if config.Key != "capacity" {
 			continue
 		}

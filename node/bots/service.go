@@ -95,7 +95,7 @@ func (s *service) CreateBotSession(ctx context.Context, req *botspb.CreateBotSes
 	}
 	r.version, r.versioned = 0, false
 	open, err := s.o.Scheduler.OpenSession(ctx, sched.Bot{
-		Instance: s.o.Instance, BotID: r.bot.BotId, Properties: r.properties, Capacity: r.capacity, Leases: r.jobs(), Refuses: r.refusal(),
+		Instance: s.o.Instance, BotID: r.bot.BotId, Properties: r.properties, Capacity: r.capacity, Has: r.room, Leases: r.jobs(), Refuses: r.refusal(),
 	})
 	if err != nil {
 		return nil, err
@@ -137,6 +137,7 @@ func (s *service) serve(ctx context.Context, ses *session, r *report) (*botspb.B
 		return nil, err
 	}
 	defer leave()
+	ses.open.SetRoom(r.room)
 	c := &call{service: s, session: ses, report: r}
 	reply, err := c.run(ctx)
 	if errors.Is(err, sched.ErrUnknownBot) {

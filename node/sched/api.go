@@ -64,7 +64,8 @@ type Bot struct {
 	BotID      string
 	Properties []queue.Property // a key may repeat
 	Capacity   int
-	Local      bool // dies with this process
+	Has        Resources // what its leases share; what is 0 is not known, and bounds nothing
+	Local      bool      // dies with this process
 	// Leases are the jobs that the bot says it has. Those that an older session of
 	// the bot had go on in the new one; the bot need not be told of them.
 	Leases []string

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,16 +14,18 @@ import (
 // quiet grid does not match properties anew for each job.
 const idleClasses = 1024
 
-// class is all jobs of one instance that ask for the same properties, with the
-// sessions that can take them. Jobs that no worker can take sit in classes that
+// class is all jobs of one instance that ask for the same properties and need as
+// much of their worker, with the sessions that can take them. Jobs that no worker can take sit in classes that
 // no session looks at, and so cost the others nothing.
 type class struct {
 	key      string
 	instance string
 	props    []queue.Property
+	need     Resources
 	queue    order
 	sessions []*Session
-	jobs     int // unfinished, waiting or not
+	jobs     int      // unfinished, waiting or not
+	keeper   *Session // that is kept free for them; nil: none
 
 	stale     bool      // ranks and reasons may have changed since they were worked out
 	ranking   uint64    // grows each time the jobs are counted through
@@ -47,16 +50,19 @@ func classKey(instance string, props []queue.Property) string {
 	return b.String()
 }
 
-// classFor finds or makes the class of a job's properties.
-func (s *Scheduler) classFor(instance string, props []queue.Property) *class {
-	key := classKey(instance, props)
+// classFor finds or makes the class of a job's properties and needs.
+func (s *Scheduler) classFor(instance string, props, carried []queue.Property) *class {
+	key, need := classKey(instance, props), s.o.Needs(carried)
+	if need.some() {
+		key += fmt.Sprint(need)
+	}
 	if c := s.classes[key]; c != nil {
 		return c
 	}
 	if len(s.classes) >= s.classLimit {
 		s.forgetIdleClasses()
 	}
-	c := &class{key: key, instance: instance, props: props, queue: &fairOrder{ledger: &s.ledger}}
+	c := &class{key: key, instance: instance, props: props, need: need, queue: &fairOrder{ledger: &s.ledger}}
 	s.classes[key] = c
 	for _, ses := range s.sessions {
 		if ses.matches(c) {
@@ -102,7 +108,7 @@ func (c *class) leave(ses *Session) {
 func (c *class) idle() *Session {
 	var best *Session
 	for _, ses := range c.sessions {
-		if ses.free() > 0 && (best == nil || ses.better(best)) {
+		if ses.free() > 0 && ses.admits(c) && (best == nil || c.prefers(ses, best)) {
 			best = ses
 		}
 	}
@@ -124,14 +130,25 @@ func (ses *Session) better(other *Session) bool {
 
 // next returns the waiting job that a session should take first, or nil.
 func (s *Scheduler) next(ses *Session) *job {
+	if c := ses.kept.class; c != nil && ses.fits(c.need) {
+		return c.queue.head()
+	}
 	var best *job
+	tight := false
 	for _, c := range ses.classes {
 		if c.queue.len() == 0 {
+			continue
+		}
+		if !ses.admits(c) {
+			tight = true
 			continue
 		}
 		if j := c.queue.head(); best == nil || s.ahead(j, best) {
 			best = j
 		}
+	}
+	if tight && best != nil && s.keepRoom(ses, best) {
+		return s.next(ses)
 	}
 	return best
 }

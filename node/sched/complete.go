@@ -40,7 +40,7 @@ func (ses *Session) Complete(ctx context.Context, c Completion) error {
 		return fmt.Errorf("complete job %s: %w", c.JobID, err)
 	}
 	entries := []*commandpb.Entry{entry}
-	next := ses.promiseNext()
+	next := ses.promiseNext(l)
 	if next != nil {
 		entries = append(entries, next.entry)
 	}
@@ -75,19 +75,26 @@ func (ses *Session) beginComplete(c Completion) *lease {
 
 // promiseNext promises the slot of a lease that is about to end to the job that
 // is next for it, so that one commit does both.
-func (ses *Session) promiseNext() *errand {
+func (ses *Session) promiseNext(l *lease) *errand {
 	s := ses.s
 	s.mu.Lock()
 	defer s.unlock()
 	if !s.mayDispatch() || !ses.accepts() || ses.free() < 0 {
 		return nil
 	}
+	ending := ses.leases[l.job.row.ID] == l
+	if ending {
+		ses.vacate(l.share)
+	}
 	j := s.next(ses)
+	if ending {
+		ses.occupy(l.share)
+	}
 	if j == nil {
 		return nil
 	}
 	s.takeOut(j)
-	return &errand{entry: assignEntry(j.row, ses), job: j, hold: s.hold(ses, j.row.ID)}
+	return &errand{entry: assignEntry(j.row, ses), job: j, hold: s.hold(ses, j.row.ID, j.class.need)}
 }
 
 // endComplete settles what is left when the command was applied or failed.

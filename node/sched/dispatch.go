@@ -16,6 +16,7 @@ const maxBatch = 128
 type hold struct {
 	jobID   string
 	session *Session
+	share   share
 }
 
 // errand is an entry that waits to be proposed on a job's behalf.
@@ -31,11 +32,12 @@ func (s *Scheduler) mayDispatch() bool {
 }
 
 // hold promises a slot. The job must not be waiting.
-func (s *Scheduler) hold(ses *Session, jobID string) *hold {
-	h := &hold{jobID: jobID, session: ses}
+func (s *Scheduler) hold(ses *Session, jobID string, need Resources) *hold {
+	s.seq++
+	h := &hold{jobID: jobID, session: ses, share: share{need, s.seq}}
 	s.holds[jobID] = h
 	ses.reserved++
-	s.seq++
+	ses.occupy(h.share)
 	ses.given = s.seq
 	return h
 }
@@ -47,6 +49,7 @@ func (s *Scheduler) release(h *hold) bool {
 	}
 	delete(s.holds, h.jobID)
 	h.session.reserved--
+	h.session.vacate(h.share)
 	return true
 }
 
@@ -54,19 +57,22 @@ func (s *Scheduler) release(h *hold) bool {
 // could have to whoever is first for it.
 //
 // Together with feed it keeps the rule of dispatch: when mu is free, no session
-// has a free slot while a job waits that it could take.
+// has a free slot while a job waits that it could take: that it matches and
+// admits.
 func (s *Scheduler) place(j *job) {
 	if s.hopeless(j.row) {
 		s.giveUp(j)
 		return
 	}
 	j.placed = time.Now()
-	j.class.queue.push(j)
+	s.enqueue(j)
 	s.touch(j.class)
-	if s.mayDispatch() {
-		if ses := j.class.idle(); ses != nil {
-			s.feed(ses)
+	for j.waiting() && s.mayDispatch() {
+		ses := j.class.idle()
+		if ses == nil {
+			break
 		}
+		s.feed(ses) // it may be kept free for another from now on
 	}
 	if len(j.class.sessions) == 0 {
 		s.armGrace()
@@ -91,13 +97,14 @@ func (s *Scheduler) takeOut(j *job) {
 	if j.lane != nil {
 		s.ledger.charge(j.lane.account, len(j.lane.level.lanes))
 	}
-	j.class.queue.remove(j)
+	s.unqueue(j)
+	s.unkeep(j.class)
 	s.touch(j.class)
 }
 
 // assign promises a free slot to a job that is not waiting, and has it proposed.
 func (s *Scheduler) assign(ses *Session, j *job) {
-	h := s.hold(ses, j.row.ID)
+	h := s.hold(ses, j.row.ID, j.class.need)
 	s.outbox = append(s.outbox, errand{entry: assignEntry(j.row, ses), job: j, hold: h})
 }
 

@@ -46,7 +46,9 @@ func TestRandomHistories(t *testing.T) {
 			dir := fastDir(t)
 			synctest.Test(t, func(t *testing.T) {
 				c := &chaos{seed: seed, names: map[string]string{}, handed: map[string]int{}}
-				c.grid = newGrid(t, dir, func(o *Options) { o.MaxAttempts, o.MaxLosses = 1000, 1000 })
+				c.grid = newGrid(t, dir, func(o *Options) {
+					o.MaxAttempts, o.MaxLosses, o.Needs, o.RoomPatience = 1000, 1000, needs, 3*time.Second
+				})
 				defer c.grid.close()
 				for round := range seed%4 + 1 {
 					if round > 0 {
@@ -83,6 +85,9 @@ func (c *chaos) client(ctx context.Context, r *rand.Rand) {
 		x := of(fmt.Sprint("inv", r.IntN(3)), fmt.Sprint(r.IntN(12)))
 		x.Priority = int32(r.IntN(3))
 		x.DoNotCache = r.IntN(5) == 0
+		if r.IntN(2) == 0 {
+			x.Carried = needing(1000*r.Int64N(7), 30*r.Int64N(4))
+		}
 		name, joined, err := c.Join(ctx, x)
 		if err == nil && !joined {
 			name, err = c.Submit(ctx, x)
@@ -106,8 +111,9 @@ func (c *chaos) client(ctx context.Context, r *rand.Rand) {
 // bots is the life of one bot: session after session under one id.
 func (c *chaos) bots(ctx context.Context, r *rand.Rand, i uint64) {
 	held := map[string]int32{} // what it still works on
+	has := Resources{CPUs: []int64{0, 4000, 8000}[i], Memory: 100 * int64(r.IntN(2))}
 	for ctx.Err() == nil {
-		b := Bot{Instance: instance, BotID: fmt.Sprint("bot", i), Capacity: 1 + int(i), Properties: linux, Local: i == 0}
+		b := Bot{Instance: instance, BotID: fmt.Sprint("bot", i), Capacity: 1 + int(i), Properties: linux, Local: i == 0, Has: has}
 		b.Leases = slices.Collect(maps.Keys(held))
 		ses, err := c.OpenSession(ctx, b)
 		if err != nil {
@@ -139,6 +145,10 @@ func (c *chaos) bots(ctx context.Context, r *rand.Rand, i uint64) {
 
 // session works for a while on what it has and gets.
 func (c *chaos) session(ctx context.Context, r *rand.Rand, ses *Session, held map[string]int32) {
+	sums := map[string]Resources{}
+	for _, l := range ses.Leases() {
+		sums[l.Job.ID] = c.o.Needs(l.Job.Carried)
+	}
 	for range 4 + r.IntN(20) {
 		poll, cancel := context.WithTimeout(ctx, time.Duration(1+r.IntN(2000))*time.Millisecond)
 		e, err := ses.Next(poll)
@@ -151,6 +161,14 @@ func (c *chaos) session(ctx context.Context, r *rand.Rand, ses *Session, held ma
 			held[e.Assigned.Job.ID] = e.Assigned.Attempt
 			if len(held) > int(ses.row.Capacity) {
 				c.fail("%s has %d leases in %d slots", ses.row.BotID, len(held), ses.row.Capacity)
+			}
+			sums[e.Assigned.Job.ID] = c.o.Needs(e.Assigned.Job.Carried)
+			var sum Resources
+			for id := range held {
+				sum = sum.plus(sums[id])
+			}
+			if ses.has.CPUs > 0 && sum.CPUs > ses.has.CPUs || ses.has.Memory > 0 && sum.Memory > ses.has.Memory {
+				c.fail("%s has leases of %v in %v", ses.row.BotID, sum, ses.has)
 			}
 			c.taken(e.Assigned)
 		default:
@@ -205,6 +223,15 @@ func (c *chaos) invariants() {
 	if len(rows) != len(s.jobs) {
 		c.fail("the mirror has %d jobs, the store %d", len(s.jobs), len(rows))
 	}
+	needy := 0
+	for _, j := range s.jobs {
+		if j.waiting() && j.class.need.some() {
+			needy++
+		}
+	}
+	if needy != s.needy {
+		c.fail("%d waiting jobs need room, by the count %d", needy, s.needy)
+	}
 	for _, row := range rows {
 		j := s.jobs[row.ID]
 		if j == nil || !reflect.DeepEqual(j.row, row) {
@@ -222,6 +249,19 @@ func (c *chaos) invariants() {
 		}
 	}
 	for _, ses := range s.sessions {
+		var used Resources
+		for _, l := range ses.leases {
+			used = used.plus(l.share.need)
+		}
+		for _, l := range ses.lingering {
+			used = used.plus(l.share.need)
+		}
+		if used != ses.used || !(Resources{}).fits(used, ses.has) {
+			c.fail("session of %s: uses %v of %v, by its own count %v", ses.row.BotID, used, ses.has, ses.used)
+		}
+		if k := ses.kept.class; k != nil && (k.keeper != ses || k.queue.len() == 0) {
+			c.fail("session of %s is kept for nobody", ses.row.BotID)
+		}
 		if ses.reserved != 0 || len(ses.leases) > ses.capacity() {
 			c.fail("session of %s: %d promised, %d leases in %d slots", ses.row.BotID, ses.reserved, len(ses.leases), ses.capacity())
 		}

@@ -85,7 +85,7 @@ func (s *Scheduler) load(rows []*queue.Job, ops []*queue.Operation) {
 		if row.Stage == queue.Queued {
 			queued = append(queued, j)
 		} else if ses := s.sessions[row.SessionID]; ses != nil {
-			ses.give(j) // again: it may never have left
+			ses.give(j, share{need: j.class.need}) // again: it may never have left
 		}
 	}
 	for _, j := range queued {
@@ -140,7 +140,7 @@ func (s *Scheduler) Stop() {
 			ses.expiry.Stop()
 		}
 		for _, t := range ses.lingering {
-			t.Stop()
+			t.timer.Stop()
 		}
 	}
 	if s.grace != nil {

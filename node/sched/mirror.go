@@ -47,6 +47,7 @@ type lease struct {
 	session    *Session
 	job        *job
 	attempt    int32
+	share      share
 	taken      bool // left through Session.Next
 	completing bool // the bot's word on its end is being committed
 }
@@ -58,7 +59,7 @@ func (j *job) mergeKey() mergeKey { return mergeKey{j.row.Instance, j.row.Action
 // addJob begins to mirror a job with its first operation.
 func (s *Scheduler) addJob(row *queue.Job, first *queue.Operation) *job {
 	s.seq++
-	j := &job{row: row, seq: s.seq, class: s.classFor(row.Instance, row.Matched), protected: time.Now()}
+	j := &job{row: row, seq: s.seq, class: s.classFor(row.Instance, row.Matched, row.Carried), protected: time.Now()}
 	j.class.jobs++
 	s.jobs[row.ID] = j
 	if !row.DoNotCache {

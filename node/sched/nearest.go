@@ -9,6 +9,9 @@ import (
 // whatLacks says why no open session could take a class's jobs, and what the one
 // that comes nearest lacks.
 func (s *Scheduler) whatLacks(c *class) string {
+	if largest := s.largest(c); largest != nil {
+		return "no worker has " + c.need.String() + "; the largest, worker " + largest.row.BotID + ", has " + largest.has.String()
+	}
 	var nearest *Session
 	var lacks []queue.Property
 	offered := map[queue.Property]bool{}
@@ -46,6 +49,32 @@ func (s *Scheduler) whatLacks(c *class) string {
 		return "no worker offers " + list(nobody) + "; the nearest is worker " + nearest.row.BotID
 	}
 	return "no worker offers " + list(nobody) + end
+}
+
+// largest returns the session that comes nearest to what the class needs, of those
+// that offer all its properties; nil when none does.
+func (s *Scheduler) largest(c *class) *Session {
+	var best *Session
+	for _, ses := range s.sessions {
+		if ses.row.Instance != c.instance || len(ses.lacks(c.props)) > 0 {
+			continue
+		}
+		if best == nil || ses.lackOf(c.need) < best.lackOf(c.need) || ses.lackOf(c.need) == best.lackOf(c.need) && ses.row.BotID < best.row.BotID {
+			best = ses
+		}
+	}
+	return best
+}
+
+// lackOf is the part of need that a session does not have at all.
+func (ses *Session) lackOf(need Resources) float64 {
+	one := func(need, has int64) float64 {
+		if need == 0 || has == 0 {
+			return 0
+		}
+		return max(0, float64(need-has)/float64(need))
+	}
+	return max(one(need.CPUs, ses.has.CPUs), one(need.Memory, ses.has.Memory))
 }
 
 // list writes a=1, b=2 and c=3.

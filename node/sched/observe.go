@@ -59,7 +59,7 @@ func (s *Scheduler) onQueued(e queue.Event) {
 		j.row = e.Job
 		ses = s.endLease(j)
 		if j.waiting() {
-			j.class.queue.remove(j)
+			s.unqueue(j)
 		}
 	}
 	if s.holds[e.Job.ID] == nil { // else its assignment follows, or is settled
@@ -76,12 +76,14 @@ func (s *Scheduler) onAssigned(row *queue.Job) {
 		s.log.Error("assigned a job that is not known", keyJob, row.ID)
 		return
 	}
+	room := share{need: j.class.need}
 	if h := s.holds[row.ID]; h != nil {
+		room = h.share
 		s.release(h)
 		defer s.feed(h.session)
 	}
 	if j.waiting() {
-		j.class.queue.remove(j)
+		s.unqueue(j)
 		s.touch(j.class)
 	}
 	if ses := s.endLease(j); ses != nil {
@@ -90,7 +92,7 @@ func (s *Scheduler) onAssigned(row *queue.Job) {
 	j.row = row
 	j.published = reason{}
 	if ses := s.sessions[row.SessionID]; ses != nil {
-		ses.give(j)
+		ses.give(j, room)
 	} else {
 		s.log.Error("assigned a job to a session that is not open", keyJob, row.ID, keySession, row.SessionID)
 	}
@@ -117,7 +119,7 @@ func (s *Scheduler) onCompleted(row *queue.Job) {
 	}
 	j.row = row
 	if j.waiting() {
-		j.class.queue.remove(j)
+		s.unqueue(j)
 		s.touch(j.class)
 	}
 	ses := s.endLease(j)
@@ -133,7 +135,7 @@ func (s *Scheduler) onPriority(row *queue.Job) {
 	}
 	j.row = row
 	if j.waiting() {
-		j.class.queue.remove(j)
+		s.unqueue(j)
 		s.place(j)
 	}
 }
@@ -176,9 +178,10 @@ func (s *Scheduler) endLease(j *job) *Session {
 	j.lease = nil
 	ses := l.session
 	delete(ses.leases, j.row.ID)
+	ses.vacate(l.share)
 	if !l.completing && !ses.forgetUntaken(l) {
 		ses.push(Event{Cancelled: j.row.ID})
-		s.linger(ses, j.row.ID)
+		s.linger(ses, j.row.ID, l.share)
 	}
 	s.touch(j.class)
 	ses.wakeIfOver()

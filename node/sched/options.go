@@ -46,6 +46,13 @@ type Options struct {
 	// it, before it is completed with FAILED_PRECONDITION and the reason. 0: for ever.
 	UnmatchableGrace time.Duration
 
+	// Needs says what an action with these carried properties needs of its worker.
+	// It is called with the scheduler's lock held. nil: a slot, and nothing else.
+	Needs func(carried []queue.Property) Resources
+	// RoomPatience is how long an action waits for room while others that need less
+	// go before it, until a worker is kept free for it; default 30 s.
+	RoomPatience time.Duration
+
 	Retention    time.Duration // of finished jobs; default 24 h
 	PruneEvery   time.Duration // default 1 min
 	FinishedTTL  time.Duration // of operations answered from the cache; default 10 min
@@ -73,6 +80,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.Needs == nil {
+		o.Needs = func([]queue.Property) Resources { return Resources{} }
+	}
 	if o.UnmatchableGrace < 0 {
 		return o, errors.New("scheduler options: UnmatchableGrace is negative")
 	}
@@ -82,6 +92,7 @@ func (o Options) withDefaults() (Options, error) {
 	or(&o.CancelGrace, 5*time.Second)
 	or(&o.RetryDelay, time.Second)
 	or(&o.ReasonEvery, time.Second)
+	or(&o.RoomPatience, 30*time.Second)
 	or(&o.Retention, 24*time.Hour)
 	or(&o.PruneEvery, time.Minute)
 	or(&o.FinishedTTL, 10*time.Minute)

@@ -10,7 +10,7 @@ import (
 // to hear of a change.
 type reason struct {
 	kind     reasonKind
-	what     string // a worker, or what is wrong
+	what     string // a worker, what it needs, or what is wrong
 	slots    int
 	position int // in the queue, from 1
 }
@@ -26,6 +26,9 @@ const (
 	workerAway              // those that could have not come back since the node started
 	workerRefuse            // those that could are drained, or take no work
 	allBusy                 //
+	noRoom                  // slots are free, but not as much as it needs
+	ownRoom                 // a worker is kept free for it
+	keptRoom                // what is free is kept for others that need more
 )
 
 // String returns the sentence that people read; "" when the job does not wait.
@@ -48,6 +51,12 @@ func (r reason) String() string {
 			return fmt.Sprintf("the only slot is busy, position %d", r.position)
 		}
 		return fmt.Sprintf("all %d slots are busy, position %d", r.slots, r.position)
+	case noRoom:
+		return fmt.Sprintf("no worker has %s free, position %d", r.what, r.position)
+	case ownRoom:
+		return fmt.Sprintf("worker %s is kept free for it until it has room, position %d", r.what, r.position)
+	case keptRoom:
+		return fmt.Sprintf("worker %s is kept free for an action that needs more, position %d", r.what, r.position)
 	}
 	return ""
 }
@@ -57,7 +66,7 @@ func (r reason) String() string {
 // tenth, so that ten thousand watchers of one long queue are not woken each time
 // one job leaves it.
 func (r reason) news(old reason) bool {
-	if r.kind != allBusy || old.kind != allBusy {
+	if r.kind < allBusy || r.kind != old.kind || r.what != old.what {
 		return r != old
 	}
 	moved := max(r.position-old.position, old.position-r.position)
@@ -92,7 +101,26 @@ func (s *Scheduler) reasonOf(j *job) reason {
 	if r, ok := j.class.absent(); ok {
 		return r
 	}
-	return reason{kind: allBusy, slots: j.class.slots(), position: s.positionOf(j)}
+	kind, what := j.class.blocked()
+	return reason{kind: kind, what: what, slots: j.class.slots(), position: s.positionOf(j)}
+}
+
+// blocked says what keeps the jobs of a class from sessions that take work.
+func (c *class) blocked() (kind reasonKind, what string) {
+	if k := c.keeper; k != nil {
+		return ownRoom, k.row.BotID
+	}
+	kind = allBusy
+	for _, ses := range c.sessions {
+		switch {
+		case ses.free() <= 0:
+		case c.need.some() && !ses.fits(c.need):
+			return noRoom, c.need.String()
+		default:
+			kind, what = keptRoom, ses.row.BotID
+		}
+	}
+	return kind, what
 }
 
 // absent says what is with the sessions of a class when none of them takes work.

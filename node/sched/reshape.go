@@ -28,6 +28,21 @@ func (ses *Session) Reshape(properties []queue.Property, capacity int) {
 	s.feed(ses)
 }
 
+// SetRoom takes over how much the bot now says that its leases share, see Bot.Has.
+// It keeps what it has, even beyond that.
+func (ses *Session) SetRoom(has Resources) {
+	s := ses.s
+	s.mu.Lock()
+	defer s.unlock()
+	if ses.closed || has == ses.has {
+		return
+	}
+	ses.has = has
+	s.rematch(ses)
+	s.staleAll()
+	s.feed(ses)
+}
+
 // rematch finds the classes anew that a session can take jobs of.
 func (s *Scheduler) rematch(ses *Session) {
 	s.withdraw(ses)
@@ -62,4 +77,7 @@ func (s *Scheduler) withdraw(ses *Session) {
 		c.leave(ses)
 	}
 	ses.classes = nil
+	if c := ses.kept.class; c != nil { // others may have room for it
+		c.keeper, ses.kept = nil, kept{}
+	}
 }

@@ -38,13 +38,15 @@ type Scheduler struct {
 	inflight   map[mergeKey]*job
 	submitting flights[mergeKey]
 	opening    flights[botKey]
-	entering   map[botKey]string // why a bot that opens a session takes no work
-	holds      map[string]*hold  // by job: slots promised between propose and commit
+	entering   map[botKey]entrance // what a bot that opens a session says beside what is stored
+	holds      map[string]*hold    // by job: slots promised between propose and commit
 	ledger     ledger
 	seq        uint64
-	outbox     []errand // to be proposed as soon as mu is free
-	stall      error    // why the log takes no commands; dispatch pauses until it may
-	parked     []*job   // to give up once it does
+	needy      int        // waiting jobs that need more than a slot
+	unkept     []*Session // to be fed before mu is free
+	outbox     []errand   // to be proposed as soon as mu is free
+	stall      error      // why the log takes no commands; dispatch pauses until it may
+	parked     []*job     // to give up once it does
 	observed   chan struct{}
 	watching   int // open watches
 	refreshing bool
@@ -87,7 +89,7 @@ func New(o Options) (*Scheduler, error) {
 		inflight:   map[mergeKey]*job{},
 		submitting: flights[mergeKey]{},
 		opening:    flights[botKey]{},
-		entering:   map[botKey]string{},
+		entering:   map[botKey]entrance{},
 		holds:      map[string]*hold{},
 		ledger:     ledger{accounts: map[string]*account{}},
 		drained:    map[botKey]bool{},
@@ -113,8 +115,13 @@ func (s *Scheduler) proposeOne(ctx context.Context, e *commandpb.Entry) (refused
 	return errs[0], nil
 }
 
-// unlock releases mu, and sends off what was put into the outbox meanwhile.
+// unlock releases mu, after it gave away what is not kept any longer and sent off what was put into the outbox meanwhile.
 func (s *Scheduler) unlock() {
+	for len(s.unkept) > 0 {
+		ses := s.unkept[0]
+		s.unkept = s.unkept[1:]
+		s.feed(ses)
+	}
 	if len(s.outbox) > 0 && !s.stopped {
 		batch := s.outbox
 		s.outbox = nil

@@ -23,19 +23,22 @@ type Session struct {
 	// Guarded by s.mu.
 	shown     *queue.Session // row, but with what the bot last said of itself, see Reshape
 	classes   []*class
-	leases    map[string]*lease      // by job
-	lingering map[string]*time.Timer // slots of cancelled leases that the bot may still be killing
-	reserved  int                    // slots promised
-	events    []Event                // for Next
-	given     uint64                 // when it was last given a job, on the scheduler's sequence
-	calls     int                    // of the bot that are under way
-	polls     int                    // of those, the ones that wait, see Await
-	seen      time.Time              // the end of its last call
-	expiry    *time.Timer            // nil for a session of this process
-	away      bool                   // open since before the node started, and not heard of since
-	drained   bool                   // by an operator: takes no more jobs
-	refuses   string                 // why the bot itself takes no more jobs; "" when it does
-	settling  bool                   // its opening is being taken over
+	leases    map[string]*lease    // by job
+	lingering map[string]lingering // slots of cancelled leases that the bot may still be killing
+	reserved  int                  // slots promised
+	has       Resources            // what is shared by leases, promises and lingering ones
+	used      Resources            // by those
+	kept      kept                 // for whom it is kept free
+	events    []Event              // for Next
+	given     uint64               // when it was last given a job, on the scheduler's sequence
+	calls     int                  // of the bot that are under way
+	polls     int                  // of those, the ones that wait, see Await
+	seen      time.Time            // the end of its last call
+	expiry    *time.Timer          // nil for a session of this process
+	away      bool                 // open since before the node started, and not heard of since
+	drained   bool                 // by an operator: takes no more jobs
+	refuses   string               // why the bot itself takes no more jobs; "" when it does
+	settling  bool                 // its opening is being taken over
 	closed    bool
 }
 
@@ -58,7 +61,7 @@ func (s *Scheduler) OpenSession(ctx context.Context, b Bot) (*Session, error) {
 		return nil, fmt.Errorf("open session of bot %q: id and capacity must be set", b.BotID)
 	}
 	key := botKey{b.Instance, b.BotID}
-	older, err := s.takeTurn(ctx, key, line(b.Refuses))
+	older, err := s.takeTurn(ctx, key, entrance{line(b.Refuses), b.Has})
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +91,7 @@ func (s *Scheduler) OpenSession(ctx context.Context, b Bot) (*Session, error) {
 
 // takeTurn waits until nobody else opens a session for the bot, and returns the
 // one that is open.
-func (s *Scheduler) takeTurn(ctx context.Context, key botKey, refuses string) (*Session, error) {
+func (s *Scheduler) takeTurn(ctx context.Context, key botKey, e entrance) (*Session, error) {
 	for {
 		s.mu.Lock()
 		if s.draining || s.stopped {
@@ -98,7 +101,7 @@ func (s *Scheduler) takeTurn(ctx context.Context, key botKey, refuses string) (*
 		turn, busy := s.opening[key]
 		if !busy {
 			s.opening[key] = make(chan struct{})
-			s.entering[key] = refuses
+			s.entering[key] = e
 			older := s.bots[key]
 			s.mu.Unlock()
 			return older, nil

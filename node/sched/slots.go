@@ -40,7 +40,7 @@ func (ses *Session) present() bool { return ses.expiry == nil || ses.calls > 0 |
 
 // matches tells whether the session can take the class's jobs.
 func (ses *Session) matches(c *class) bool {
-	return ses.row.Instance == c.instance && len(ses.lacks(c.props)) == 0
+	return ses.row.Instance == c.instance && len(ses.lacks(c.props)) == 0 && Resources{}.fits(c.need, ses.has)
 }
 
 // lacks returns those of props that the session does not offer.
@@ -77,7 +77,8 @@ func (s *Scheduler) addSession(row *queue.Session) *Session {
 	key := botKey{row.Instance, row.BotID}
 	s.sessions[row.ID] = ses
 	s.bots[key] = ses
-	ses.drained, ses.refuses = s.drained[key], s.entering[key]
+	e := s.entering[key]
+	ses.drained, ses.refuses, ses.has = s.drained[key], e.refuses, e.has
 	s.advertise(ses)
 	if !row.Local || row.NodeID != s.o.NodeID {
 		ses.expiry = s.after(s.o.SessionExpiry, func() { s.expire(ses) })
@@ -106,7 +107,7 @@ func (s *Scheduler) dropSession(ses *Session) {
 	s.withdraw(ses)
 	s.armGrace()
 	for _, t := range ses.lingering {
-		t.Stop()
+		t.timer.Stop()
 	}
 	if ses.expiry != nil {
 		ses.expiry.Stop()
@@ -115,8 +116,9 @@ func (s *Scheduler) dropSession(ses *Session) {
 }
 
 // give puts a committed assignment into the session's hands.
-func (ses *Session) give(j *job) {
-	l := &lease{session: ses, job: j, attempt: j.row.Attempt}
+func (ses *Session) give(j *job, room share) {
+	l := &lease{session: ses, job: j, attempt: j.row.Attempt, share: room}
+	ses.occupy(room)
 	j.lease = l
 	ses.leases[j.row.ID] = l
 	x := ses.s.leaseOf(l)
@@ -128,8 +130,10 @@ func (ses *Session) give(j *job) {
 func (s *Scheduler) move(j *job, to *Session) {
 	if l := j.lease; l != nil {
 		delete(l.session.leases, j.row.ID)
+		l.session.vacate(l.share)
 	}
-	j.lease = &lease{session: to, job: j, attempt: j.row.Attempt, taken: true}
+	j.lease = &lease{session: to, job: j, attempt: j.row.Attempt, share: share{need: j.class.need}, taken: true}
+	to.occupy(j.lease.share)
 	to.leases[j.row.ID] = j.lease
 }
 
@@ -180,24 +184,33 @@ func (ses *Session) forgetUntaken(l *lease) bool {
 	return true
 }
 
-// linger keeps the slot of a cancelled lease until the bot has ended it, or for
+// lingering is what a cancelled lease still has of its session.
+type lingering struct {
+	timer *time.Timer
+	share share
+}
+
+// linger keeps the slot and room of a cancelled lease until the bot has ended it, or for
 // the grace.
-func (s *Scheduler) linger(ses *Session, jobID string) {
+func (s *Scheduler) linger(ses *Session, jobID string, room share) {
 	if ses.closed {
 		return
 	}
 	if ses.lingering == nil {
-		ses.lingering = map[string]*time.Timer{}
+		ses.lingering = map[string]lingering{}
 	}
-	if t := ses.lingering[jobID]; t != nil {
-		t.Stop()
+	if l, ok := ses.lingering[jobID]; ok {
+		l.timer.Stop()
+		ses.vacate(l.share)
 	}
-	ses.lingering[jobID] = s.after(s.o.CancelGrace, func() { s.stopLingering(ses, jobID) })
+	ses.occupy(room)
+	ses.lingering[jobID] = lingering{s.after(s.o.CancelGrace, func() { s.stopLingering(ses, jobID) }), room}
 }
 
 func (s *Scheduler) stopLingering(ses *Session, jobID string) {
-	if t := ses.lingering[jobID]; t != nil {
-		t.Stop()
+	if l, ok := ses.lingering[jobID]; ok {
+		l.timer.Stop()
+		ses.vacate(l.share)
 		delete(ses.lingering, jobID)
 		s.feed(ses)
 	}

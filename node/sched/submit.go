@@ -76,8 +76,9 @@ func (s *Scheduler) submitNew(ctx context.Context, sub Submission, key mergeKey)
 	jobID, opID := uuid.NewString(), uuid.NewString()
 	var h *hold
 	if s.mayDispatch() {
-		if ses := s.classFor(sub.Instance, sub.Matched).idle(); ses != nil {
-			h = s.hold(ses, jobID)
+		c := s.classFor(sub.Instance, sub.Matched, sub.Carried)
+		if ses := c.idle(); ses != nil && !s.tight(ses) {
+			h = s.hold(ses, jobID, c.need)
 		}
 	}
 	s.mu.Unlock()

@@ -46,7 +46,7 @@ func (s *Scheduler) endUnmatchable() {
 		})
 		for _, j := range due {
 			why := s.reasonOf(j).String()
-			c.queue.remove(j)
+			s.unqueue(j)
 			s.complete(j, unmatchable(why, s.o.UnmatchableGrace))
 		}
 	}

@@ -68,10 +68,14 @@ func (l *link) describe() *botspb.Worker {
 	for _, p := range l.o.Properties {
 		d.Properties = append(d.Properties, &botspb.Device_Property{Key: p.Name, Value: p.Value})
 	}
-	return &botspb.Worker{
-		Devices: []*botspb.Device{d},
-		Configs: []*botspb.Worker_Config{{Key: "capacity", Value: strconv.Itoa(l.o.Slots)}},
+	configs := []*botspb.Worker_Config{{Key: "capacity", Value: strconv.Itoa(l.o.Slots)}}
+	if l.o.CPUs > 0 {
+		configs = append(configs, &botspb.Worker_Config{Key: "cpus", Value: strconv.FormatFloat(l.o.CPUs, 'f', 3, 64)})
 	}
+	if l.o.Memory > 0 {
+		configs = append(configs, &botspb.Worker_Config{Key: "memory", Value: strconv.FormatInt(l.o.Memory, 10)})
+	}
+	return &botspb.Worker{Devices: []*botspb.Device{d}, Configs: configs}
 }
 
 func (l *link) status(now time.Time) botspb.BotStatus {

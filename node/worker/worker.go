@@ -25,9 +25,11 @@ type Options struct {
 	BotID      string
 	Properties []runners.Property // that actions may ask for
 	Runners    []runners.Runner
-	Slots      int    // actions at a time, at least 1
-	Dir        string // see runners.WorkerOptions
-	CacheBytes int64  // see runners.WorkerOptions
+	Slots      int     // actions at a time, at least 1
+	CPUs       float64 // that they share, told to the server; 0: not told
+	Memory     int64   // bytes, the same
+	Dir        string  // see runners.WorkerOptions
+	CacheBytes int64   // see runners.WorkerOptions
 	TreeBytes  int64
 	Limits     runners.Limits
 	// DrainTimeout is how long running actions may take once Run is to end.
