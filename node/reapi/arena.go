@@ -41,14 +41,15 @@ func (a *arena) free() {
 	}
 }
 
-// Arenas of up to 64 KiB are of one size, larger ones of powers of two.
+// The sizes are powers of two.
 const (
-	smallestArena = 16 // bits
+	smallestArena = 8 // bits
 	largestArena  = 23
 )
 
-// arenaPool keeps memory by size. Unlike grpc-go's pool it does not clear it: it
-// is filled before it is sent.
+// arenaPool keeps memory by size. Unlike grpc-go's pool it does not clear it,
+// which costs as much as a copy: what is taken from it is filled, by a message
+// that came in or by blobs that go out, before anybody reads it.
 type arenaPool struct {
 	sizes [largestArena - smallestArena + 1]sync.Pool
 }

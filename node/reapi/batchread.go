@@ -25,8 +25,8 @@ type readRequest struct {
 	function repb.DigestFunction_Value
 }
 
-func (m *readRequest) readWire(data mem.BufferSlice) error {
-	b := m.hold(data)
+func (m *readRequest) readWire(data mem.BufferSlice, pool mem.BufferPool) error {
+	b := m.hold(data, pool)
 	m.digests = make([]rawDigest, 0, len(b)/70)
 	return eachField(b, func(f *field) (err error) {
 		switch {

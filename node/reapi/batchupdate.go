@@ -33,8 +33,8 @@ type updateBlob struct {
 	compressor repb.Compressor_Value
 }
 
-func (m *updateRequest) readWire(data mem.BufferSlice) error {
-	return eachField(m.hold(data), func(f *field) error {
+func (m *updateRequest) readWire(data mem.BufferSlice, pool mem.BufferPool) error {
+	return eachField(m.hold(data, pool), func(f *field) error {
 		switch {
 		case f.is(2, protowire.BytesType):
 			if len(m.blobs) == maxDigests {

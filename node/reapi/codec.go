@@ -10,7 +10,7 @@ import (
 // references to the buffers until it is freed. The messages that carry blobs and
 // many digests do: no copies, no allocation for each digest.
 type wireReader interface {
-	readWire(data mem.BufferSlice) error
+	readWire(data mem.BufferSlice, pool mem.BufferPool) error
 }
 
 // wireWriter is a message that writes itself.
@@ -26,9 +26,12 @@ type letter struct {
 
 // codec is the protobuf codec of grpc-go, but for messages that can do better.
 // It changes nothing at the wire.
-type codec struct{ protobuf encoding.CodecV2 }
+type codec struct {
+	protobuf encoding.CodecV2
+	pool     mem.BufferPool // of messages that come in parts and are read as one
+}
 
-func newCodec() codec { return codec{encoding.GetCodecV2(protocodec.Name)} }
+func newCodec(pool mem.BufferPool) codec { return codec{encoding.GetCodecV2(protocodec.Name), pool} }
 
 // Marshal implements encoding.CodecV2.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
@@ -45,7 +48,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return nil
 	}
 	if r, ok := v.(wireReader); ok {
-		return r.readWire(data)
+		return r.readWire(data, c.pool)
 	}
 	return c.protobuf.Unmarshal(data, v)
 }

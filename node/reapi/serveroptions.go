@@ -5,6 +5,7 @@ import (
 
 	"google.golang.org/grpc"
 	_ "google.golang.org/grpc/encoding/gzip" // clients may compress their messages, as they could with BuildGrid
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -22,8 +23,9 @@ const (
 // often, as Bazel and recc do while they wait. Requests above 4 MiB are
 // RESOURCE_EXHAUSTED, those that are compressed with gzip too, by what they unpack to.
 func ServerOptions() []grpc.ServerOption {
+	pool := new(arenaPool)
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(newCodec()),
+		grpc.ForceServerCodecV2(newCodec(pool)), experimental.BufferPool(pool),
 		grpc.MaxRecvMsgSize(maxRequest),
 		grpc.InitialWindowSize(streamWindow), grpc.InitialConnWindowSize(connectionWindow),
 		grpc.WriteBufferSize(bufferBytes), grpc.ReadBufferSize(bufferBytes), grpc.SharedWriteBuffer(true),

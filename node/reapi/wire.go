@@ -16,9 +16,9 @@ var errWire = errors.New("malformed message")
 type body struct{ buffer mem.Buffer }
 
 // hold keeps the bytes of a message, in one piece, until free.
-func (b *body) hold(data mem.BufferSlice) []byte {
+func (b *body) hold(data mem.BufferSlice, pool mem.BufferPool) []byte {
 	b.free()
-	b.buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	b.buffer = data.MaterializeToBuffer(pool)
 	return b.buffer.ReadOnlyData()
 }
 

@@ -66,7 +66,7 @@ func TestMessagesOfOurOwnAreProtobuf(t *testing.T) {
 				t.Fatal(err)
 			}
 			wire = append(wire, 0x98, 0x06, 0x01, 0x9d, 0x06, 1, 2, 3, 4, 0xa1, 0x06, 1, 2, 3, 4, 5, 6, 7, 8, 0xa2, 0x06, 1, 'x') // unknown fields
-			if err := into.readWire(cutUp(wire, step)); err != nil {
+			if err := into.readWire(cutUp(wire, step), mem.DefaultBufferPool()); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -200,16 +200,16 @@ func FuzzMessages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, step int) {
 		buffers := func() mem.BufferSlice { return cutUp(slices.Clone(data), max(1, step)) }
 		var find findRequest
-		check(t, data, find.readWire(buffers()), &repb.FindMissingBlobsRequest{})
+		check(t, data, find.readWire(buffers(), mem.DefaultBufferPool()), &repb.FindMissingBlobsRequest{})
 		for _, r := range find.digests {
 			_, _ = r.resolve(digest.SHA256)
 		}
 		var update updateRequest
-		check(t, data, update.readWire(buffers()), &repb.BatchUpdateBlobsRequest{})
+		check(t, data, update.readWire(buffers(), mem.DefaultBufferPool()), &repb.BatchUpdateBlobsRequest{})
 		var read readRequest
-		check(t, data, read.readWire(buffers()), &repb.BatchReadBlobsRequest{})
+		check(t, data, read.readWire(buffers(), mem.DefaultBufferPool()), &repb.BatchReadBlobsRequest{})
 		var chunk writeChunk
-		if err := chunk.readWire(buffers()); err == nil {
+		if err := chunk.readWire(buffers(), mem.DefaultBufferPool()); err == nil {
 			m := new(bspb.WriteRequest)
 			if proto.Unmarshal(data, m) != nil {
 				t.Errorf("%x is no WriteRequest, and was taken", data)

@@ -30,7 +30,7 @@ func (m *writeChunk) free() {
 	m.held, m.data, m.size = m.held[:0], m.data[:0], 0
 }
 
-func (m *writeChunk) readWire(data mem.BufferSlice) error {
+func (m *writeChunk) readWire(data mem.BufferSlice, _ mem.BufferPool) error {
 	m.free()
 	m.name, m.offset, m.finish = "", 0, false
 	m.held = append(m.held, data...)
