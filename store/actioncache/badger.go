@@ -1,13 +1,12 @@
 package actioncache
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"github.com/bgrid-node/bgrid-node/store/engine"
 )
 
 const (
@@ -22,7 +21,7 @@ const (
 // badgerOptions keep values in the LSM tree and memory small.
 func badgerOptions(dir string, logger *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
-		WithLogger(badgerLogger{logger}).
+		WithLogger(engine.Logger(logger)).
 		WithMetricsEnabled(false).
 		WithDetectConflicts(false).
 		WithNumCompactors(2).
@@ -38,17 +37,3 @@ func badgerOptions(dir string, logger *slog.Logger) badger.Options {
 		WithCompactL0OnClose(false).
 		WithNumGoroutines(1)
 }
-
-// badgerLogger hands Badger's messages to slog, its chatter as debug messages.
-type badgerLogger struct{ l *slog.Logger }
-
-func (b badgerLogger) log(level slog.Level, format string, args []any) {
-	if b.l.Enabled(context.Background(), level) {
-		b.l.Log(context.Background(), level, "badger: "+strings.TrimSpace(fmt.Sprintf(format, args...)))
-	}
-}
-
-func (b badgerLogger) Errorf(f string, a ...any)   { b.log(slog.LevelWarn, f, a) }
-func (b badgerLogger) Warningf(f string, a ...any) { b.log(slog.LevelWarn, f, a) }
-func (b badgerLogger) Infof(f string, a ...any)    { b.log(slog.LevelDebug, f, a) }
-func (b badgerLogger) Debugf(f string, a ...any)   { b.log(slog.LevelDebug, f, a) }

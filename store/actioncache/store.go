@@ -12,6 +12,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/time/rate"
+
+	"github.com/bgrid-node/bgrid-node/store/engine"
 )
 
 // Store is the action cache of one node. Its methods may be called concurrently.
@@ -68,6 +70,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return context.Cause(ctx)
 	}
 	if err := os.MkdirAll(s.opt.Dir, 0o755); err != nil {
+		return err
+	}
+	if err := engine.RemoveEmptyLogs(s.opt.Dir); err != nil {
 		return err
 	}
 	if s.db, err = badger.Open(badgerOptions(s.opt.Dir, s.logger)); err != nil {

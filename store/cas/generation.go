@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/bgrid-node/bgrid-node/store/engine"
 )
 
 // laneKind says what a generation gathers: what clients and actions write, or
@@ -88,7 +90,7 @@ func (g *generation) openWritable() error {
 	if err := os.MkdirAll(g.dir, 0o755); err != nil {
 		return fmt.Errorf("open generation: %w", err)
 	}
-	if err := removeEmptyLogs(g.dir); err != nil {
+	if err := engine.RemoveEmptyLogs(g.dir); err != nil {
 		return fmt.Errorf("open generation: %w", err)
 	}
 	if err := g.openData(); err != nil {

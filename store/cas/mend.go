@@ -2,36 +2,10 @@ package cas
 
 import (
 	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 )
-
-// removeEmptyLogs deletes logs of no bytes, which Badger makes and deletes in two
-// steps and refuses to open when it was killed between them. Nothing is in them.
-func removeEmptyLogs(dir string) error {
-	names, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range names {
-		if ext := filepath.Ext(e.Name()); ext != ".mem" && ext != ".vlog" {
-			continue
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if info.Size() == 0 {
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
 
 // beyondUs tells whether Badger could not be opened for a reason that lies in the
 // machine rather than in its files. Badger hands such errors on as text only.
