@@ -18,11 +18,11 @@ import (
 // bareActions is the floor of a real action: one goroutine a core makes a
 // directory, writes the input, forks and executes cp, waits for it, hashes the
 // output and removes the directory.
-func (b *bench) bareActions(ctx context.Context) (float64, error) { return b.bare(ctx, nil) }
+func (b *bench) bareActions(ctx context.Context) (float64, error) { return b.bare(ctx, 0, nil) }
 
-// bare is bareActions behind a launcher, whose program and arguments are given for
-// the directory of the action.
-func (b *bench) bare(ctx context.Context, launcher func(dir string) []string) (float64, error) {
+// bare is bareActions with a number of synced appends for each action, behind a
+// launcher, whose program and arguments are given for the directory of the action.
+func (b *bench) bare(ctx context.Context, syncs int, launcher func(dir string) []string) (float64, error) {
 	dir := filepath.Join(b.work, "bare")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return 0, fmt.Errorf("make a directory: %w", err)
@@ -40,8 +40,16 @@ func (b *bench) bare(ctx context.Context, launcher func(dir string) []string) (f
 	)
 	for core := range fails {
 		wg.Go(func() {
+			log, err := os.Create(filepath.Join(dir, fmt.Sprintf("log-%d", core)))
+			if err != nil {
+				fails[core] = err
+				return
+			}
+			defer log.Close()
 			for i := 0; time.Since(began) < b.duration && ctx.Err() == nil; i++ {
-				if fails[core] = bareAction(program, launcher, filepath.Join(dir, fmt.Sprintf("%d-%d", core, i))); fails[core] != nil {
+				err := bareAction(program, launcher, filepath.Join(dir, fmt.Sprintf("%d-%d", core, i)))
+				if err = errors.Join(err, appendSynced(log, syncs)); err != nil {
+					fails[core] = err
 					return
 				}
 				done.Add(1)
@@ -50,6 +58,20 @@ func (b *bench) bare(ctx context.Context, launcher func(dir string) []string) (f
 	}
 	wg.Wait()
 	return float64(done.Load()) / time.Since(began).Seconds(), errors.Join(fails...)
+}
+
+// appendSynced does what a commit cannot do without, so many times.
+func appendSynced(log *os.File, times int) error {
+	record := make([]byte, 1<<10)
+	for range times {
+		if _, err := log.Write(record); err != nil {
+			return err
+		}
+		if err := log.Sync(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func bareAction(program string, launcher func(dir string) []string, dir string) error {

@@ -17,9 +17,13 @@ import (
 // waiting is how many actions wait in the rows of the runners, with a slot a core.
 const waiting = 32
 
+// commits is how many synced commits an action takes.
+const commits = 2
+
 // runnerRows execute unique actions under each runner. The floor of hosttools is
 // bare fork and exec, that of the others a bare bwrap with the same namespaces; in
-// that of userchroot the chroot is the root directory.
+// that of userchroot the chroot is the root directory. Each action of a floor also
+// syncs as often as the node commits for one: when it is queued and when it ends.
 func runnerRows() []row {
 	var rows []row
 	for _, runner := range []string{"hosttools", "bubblewrap", "userchroot"} {
@@ -70,13 +74,13 @@ func prepareRunner(ctx context.Context, b *bench, runner string) (floor, product
 
 func (b *bench) bareRunner(ctx context.Context, runner, chroot string) (float64, error) {
 	if runner == "hosttools" {
-		return b.bareActions(ctx)
+		return b.bare(ctx, commits, nil)
 	}
 	bwrap, err := exec.LookPath("bwrap")
 	if err != nil {
 		return 0, err
 	}
-	return b.bare(ctx, func(dir string) []string {
+	return b.bare(ctx, commits, func(dir string) []string {
 		args := []string{bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net", "--die-with-parent", "--new-session"}
 		if runner == "userchroot" {
 			args = append(args, "--ro-bind", chroot, "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp")
