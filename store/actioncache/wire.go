@@ -24,9 +24,9 @@ type wireDigest struct {
 func (d *wireDigest) merge(data []byte) error {
 	d.set = true
 	for len(data) > 0 {
-		num, typ, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return wireError(n)
+		num, typ, n, err := consumeTag(data)
+		if err != nil {
+			return err
 		}
 		data = data[n:]
 		switch {
@@ -65,6 +65,19 @@ var errWire = errors.New("the message is damaged")
 
 func wireError(n int) error { return fmt.Errorf("%w: %w", errWire, protowire.ParseError(n)) }
 
+// consumeTag is protowire.ConsumeTag, which lets numbers pass that no field can
+// have and the protobuf library refuses.
+func consumeTag(data []byte) (protowire.Number, protowire.Type, int, error) {
+	num, typ, n := protowire.ConsumeTag(data)
+	if n < 0 {
+		return 0, 0, 0, wireError(n)
+	}
+	if num > protowire.MaxValidNumber {
+		return 0, 0, 0, fmt.Errorf("%w: field number %d", errWire, num)
+	}
+	return num, typ, n, nil
+}
+
 func checkUTF8(s []byte) error {
 	if !utf8.Valid(s) {
 		return fmt.Errorf("%w: a string is not UTF-8", errWire)
@@ -83,9 +96,9 @@ func checkProperties(data []byte) error {
 // others.
 func fields(data []byte, visit func(protowire.Number, []byte) error) error {
 	for len(data) > 0 {
-		num, typ, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			return wireError(n)
+		num, typ, n, err := consumeTag(data)
+		if err != nil {
+			return err
 		}
 		data = data[n:]
 		if typ != protowire.BytesType {
