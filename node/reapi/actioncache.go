@@ -65,7 +65,8 @@ func (a *actionCache) GetActionResult(ctx context.Context, req *repb.GetActionRe
 // UpdateActionResult caches a result and returns it (REAPI, ActionCache). It is
 // durable, with every blob that was acknowledged before, when the answer leaves.
 // The result of an action that failed is taken and not stored, as in BuildGrid.
-// Blobs that it names may be missing: then it is not served until they are there.
+// Blobs that it names may be missing: then it is not served, and a look-up before
+// they are there evicts it.
 func (a *actionCache) UpdateActionResult(ctx context.Context, req *repb.UpdateActionResultRequest) (*repb.ActionResult, error) {
 	instance, err := a.instances.resolve(req.GetInstanceName())
 	if err != nil {
