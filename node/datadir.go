@@ -127,7 +127,8 @@ func (d *dataDir) noteRunning() error {
 // close ends the use of the directory cleanly.
 func (d *dataDir) close() error {
 	err := os.Remove(d.file(runningFile))
-	return errors.Join(err, d.lock.Close())
+	// Unlocked by name: a process that is being started has the file open, too.
+	return errors.Join(err, unix.Flock(int(d.lock.Fd()), unix.LOCK_UN), d.lock.Close())
 }
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }

@@ -80,7 +80,13 @@ func CheckUnused(dir string) error {
 	if err != nil {
 		return err
 	}
-	return f.Close()
+	return unlockDir(f)
+}
+
+// unlockDir frees the lock at once: closing the file alone would not, while another
+// goroutine starts a process, which has the file open between fork and exec.
+func unlockDir(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
 }
 
 func (d *workDir) prepare(slots int) error {
@@ -118,7 +124,7 @@ func (d *workDir) close() error {
 	if d.rootsfd >= 0 {
 		unix.Close(d.rootsfd)
 	}
-	return d.lock.Close() // and with it the lock is gone
+	return unlockDir(d.lock)
 }
 
 // inputRoot is a directory for one action.

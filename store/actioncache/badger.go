@@ -23,6 +23,7 @@ func badgerOptions(dir string, logger *slog.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
 		WithLogger(engine.Logger(logger)).
 		WithMetricsEnabled(false).
+		WithBypassLockGuard(true). // the store has a lock of its own
 		WithDetectConflicts(false).
 		WithNumCompactors(2).
 		WithCompression(options.None).

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,7 @@ type Store struct {
 	opt    Options
 	logger *slog.Logger
 	blobs  Blobs
+	lock   *engine.Lock
 	db     *badger.DB
 	logs   logSync
 	space  space
@@ -42,6 +44,9 @@ type Store struct {
 	closeMu sync.RWMutex
 	closed  bool
 }
+
+// lockName is the file in the directory that keeps other processes out.
+const lockName = "LOCK"
 
 // Open opens the store in o.Dir, or makes a new one. It scans nothing.
 func Open(ctx context.Context, o Options) (*Store, error) {
@@ -72,6 +77,16 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := os.MkdirAll(s.opt.Dir, 0o755); err != nil {
 		return err
 	}
+	if s.lock, err = engine.Acquire(filepath.Join(s.opt.Dir, lockName)); err != nil {
+		return err
+	}
+	if err := s.openLocked(); err != nil {
+		return errors.Join(err, s.lock.Release())
+	}
+	return nil
+}
+
+func (s *Store) openLocked() (err error) {
 	if err := engine.RemoveEmptyLogs(s.opt.Dir); err != nil {
 		return err
 	}
@@ -125,7 +140,7 @@ func (s *Store) Close() error {
 		s.logger.Warn("action cache is closed without tidying up", "error", err)
 		return nil
 	}
-	err := s.db.Close()
+	err := errors.Join(s.db.Close(), s.lock.Release())
 	s.logger.Info("action cache is closed", "duration", time.Since(started))
 	if err != nil {
 		return fmt.Errorf("close action cache: %w", err)

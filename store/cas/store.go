@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/bgrid-node/bgrid-node/store/engine"
 )
 
 // Store is the blobs of one node. Its methods may be called concurrently.
@@ -42,7 +42,7 @@ type Store struct {
 	toSeal      chan *generation
 	cleaning    chan struct{} // one token: look at the space
 
-	lock     *os.File
+	lock     *engine.Lock
 	closing  atomic.Bool
 	done     chan struct{}
 	tasks    sync.WaitGroup
@@ -98,15 +98,14 @@ func (s *Store) open(ctx context.Context) error {
 
 // acquire takes the lock file.
 func (s *Store) acquire() error {
-	f, err := os.OpenFile(filepath.Join(s.opt.Dir, lockName), os.O_RDWR|os.O_CREATE, 0o644)
+	lock, err := engine.Acquire(filepath.Join(s.opt.Dir, lockName))
+	if errors.Is(err, engine.ErrHeld) {
+		return ErrLocked
+	}
 	if err != nil {
 		return err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = f.Close()
-		return fmt.Errorf("%w: %w", ErrLocked, err)
-	}
-	s.lock = f
+	s.lock = lock
 	return nil
 }
 
@@ -218,7 +217,7 @@ func (s *Store) shut() error {
 			r.release()
 		}
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	return errors.Join(append(errs, s.lock.Release())...)
 }
 
 // abandon gives up a store that could not be opened.
@@ -231,7 +230,7 @@ func (s *Store) abandon() {
 		}
 	}
 	if s.lock != nil {
-		_ = s.lock.Close()
+		_ = s.lock.Release()
 	}
 }
 
