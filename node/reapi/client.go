@@ -7,6 +7,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/bgrid-node/bgrid-node/node/sched"
 )
 
 // clientIdentityKey is the trailing metadata in which BuildGrid tells the
@@ -25,6 +27,9 @@ func clientOf(ctx context.Context) string {
 		if actor != "" && subject != "" && workflow != "" {
 			return url.Values{"actor": {actor}, "subject": {subject}, "workflow": {workflow}}.Encode()
 		}
+	}
+	if o := sched.OriginOf(ctx); o.Client != "" {
+		return o.Client
 	}
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		return p.Addr.String()

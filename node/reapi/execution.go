@@ -257,6 +257,7 @@ func submissionOf(ctx context.Context, req *repb.ExecuteRequest, instance string
 		DoNotCache:      action.doNotCache,
 		RequestMetadata: requestMetadataOf(ctx),
 		Client:          clientOf(ctx),
+		OperationID:     sched.OriginOf(ctx).OperationID,
 	}
 }
 

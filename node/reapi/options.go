@@ -24,7 +24,7 @@ type Options struct {
 
 	CAS       *cas.Store         // required
 	Results   *actioncache.Store // required
-	Scheduler *sched.Scheduler   // required
+	Scheduler *sched.Scheduler   // required by RegisterExecution
 	Proposer  raftfsm.Proposer   // required: takes what UpdateActionResult writes
 	// Streams are the log streams that ByteStream and LogStreamService serve. nil:
 	// there are none, and that service is not served.
@@ -52,8 +52,8 @@ const DefaultMaxBlobBytes = 1<<40 - 1
 // Validate says what is missing or wrong, or nil.
 func (o Options) Validate() error {
 	switch {
-	case o.CAS == nil || o.Results == nil || o.Scheduler == nil || o.Proposer == nil:
-		return errors.New("CAS, Results, Scheduler and Proposer must be set")
+	case o.CAS == nil || o.Results == nil || o.Proposer == nil:
+		return errors.New("CAS, Results and Proposer must be set")
 	case o.MaxTimeout < 0:
 		return fmt.Errorf("the maximum timeout %s is negative", o.MaxTimeout)
 	case o.MaxBlobBytes < 0 || o.MaxBlobBytes > DefaultMaxBlobBytes:

@@ -4,6 +4,7 @@ package reapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,36 +25,58 @@ const memoBytes = 16 << 20
 // the store is asked again. A use protects for hours.
 const freshFor = 10 * time.Second
 
-// Register makes s serve Capabilities, ContentAddressableStorage, ByteStream,
-// ActionCache, Execution, Operations and, with Options.Streams, LogStreamService. A *grpc.Server must have been made with
-// ServerOptions: some messages need its codec.
+// Register makes s serve all that RegisterStorage and RegisterExecution serve.
 func Register(s grpc.ServiceRegistrar, o Options) error {
+	if err := RegisterStorage(s, o); err != nil {
+		return err
+	}
+	return RegisterExecution(s, o)
+}
+
+// RegisterStorage makes s serve Capabilities, ContentAddressableStorage,
+// ByteStream, ActionCache and, with Options.Streams, LogStreamService; it needs no
+// Options.Scheduler. A *grpc.Server must have been made with ServerOptions: some
+// messages need its codec.
+func RegisterStorage(s grpc.ServiceRegistrar, o Options) error {
 	if err := o.Validate(); err != nil {
 		return fmt.Errorf("register services: %w", err)
 	}
 	o = o.withDefaults()
 	names := instances{name: o.Instance, empty: o.EmptyInstance}
-	in := inliner{o.CAS}
-	scheduler := watchable{o.Scheduler}
 	g := guarded{s, o.Logger}
 
 	repb.RegisterCapabilitiesServer(g, newCapabilities(names, o.MaxBlobBytes))
 	registerCAS(g, &casService{instances: names, store: o.CAS})
 	registerByteStream(g, newByteStream(names, o))
 	repb.RegisterActionCacheServer(g, &actionCache{
-		instances: names, results: o.Results, inliner: in, store: o.CAS, proposer: o.Proposer,
+		instances: names, results: o.Results, inliner: inliner{o.CAS}, store: o.CAS, proposer: o.Proposer,
 	})
+	if o.Streams != nil {
+		logpb.RegisterLogStreamServiceServer(g, &logStreams{instances: names, hub: o.Streams})
+	}
+	return nil
+}
+
+// RegisterExecution makes s serve Execution and Operations.
+func RegisterExecution(s grpc.ServiceRegistrar, o Options) error {
+	if err := o.Validate(); err != nil {
+		return fmt.Errorf("register services: %w", err)
+	}
+	if o.Scheduler == nil {
+		return errors.New("register services: Scheduler must be set")
+	}
+	o = o.withDefaults()
+	names := instances{name: o.Instance, empty: o.EmptyInstance}
+	scheduler := watchable{o.Scheduler}
+	g := guarded{s, o.Logger}
 	repb.RegisterExecutionServer(g, &execution{
 		instances: names,
 		actions: &actions{
 			blobs: o.CAS, inputs: o.Results, keys: newPlatformKeys(o.MatchedKeys, o.CarriedKeys),
 			maxTimeout: o.MaxTimeout, freshFor: freshFor, memo: newMemo(memoBytes),
 		},
-		scheduler: scheduler, results: o.Results, inliner: in, closing: o.Closing, log: o.Logger,
+		scheduler: scheduler, results: o.Results, inliner: inliner{o.CAS}, closing: o.Closing, log: o.Logger,
 	})
-	if o.Streams != nil {
-		logpb.RegisterLogStreamServiceServer(g, &logStreams{instances: names, hub: o.Streams})
-	}
 	longrunningpb.RegisterOperationsServer(g, &operations{instances: names, operations: scheduler, closing: o.Closing})
 	return nil
 }

@@ -35,6 +35,10 @@ type Submission struct {
 	DoNotCache      bool             // then also never merged with another
 	RequestMetadata *repb.RequestMetadata
 	Client          string
+	// OperationID is that of the operation, a UUID; "" lets the scheduler choose. A
+	// submission with the id of an operation that exists is a repetition, whose
+	// answer was lost: it changes nothing, and is answered with that operation.
+	OperationID string
 }
 
 // State is an operation as clients see it, at one moment. Never changed once

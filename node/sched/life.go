@@ -45,14 +45,14 @@ func (s *Scheduler) Start(ctx context.Context) error {
 	return nil
 }
 
-// closeOrphans closes the local sessions of this node's process before.
+// closeOrphans closes the local sessions of processes that have ended.
 func (s *Scheduler) closeOrphans(ctx context.Context) error {
 	sessions, err := s.o.Queue.Sessions(ctx)
 	if err != nil {
 		return fmt.Errorf("read sessions: %w", err)
 	}
 	for _, row := range sessions {
-		if !row.Local || row.NodeID != s.o.NodeID {
+		if !row.Local || (row.NodeID != s.o.NodeID && !s.o.Clustered) {
 			continue
 		}
 		if _, err := s.proposeOne(ctx, closeEntry(row.ID, "the node was restarted", true)); err != nil {

@@ -33,6 +33,10 @@ type Options struct {
 	Queue    Queue            // required
 	Blobs    Blobs            // required
 	NodeID   string           // required: names this node's local sessions over restarts
+	// Clustered says that other nodes led before, and that workers are remote to all
+	// of them: a local session is then left over from a node that stood alone,
+	// whichever, and is closed at Start.
+	Clustered bool
 
 	MaxTimeout    time.Duration // handed out with jobs that have none of their own; default: none
 	SessionExpiry time.Duration // of a remote session without a sign of life; default 30 s

@@ -73,7 +73,7 @@ func (s *Scheduler) submitNew(ctx context.Context, sub Submission, key mergeKey)
 	if !sub.DoNotCache {
 		s.submitting[key] = make(chan struct{})
 	}
-	jobID, opID := uuid.NewString(), uuid.NewString()
+	jobID, opID := uuid.NewString(), sub.operationID()
 	var h *hold
 	if s.mayDispatch() {
 		c := s.classFor(sub.Instance, sub.Matched, sub.Carried)
@@ -90,7 +90,7 @@ func (s *Scheduler) submitNew(ctx context.Context, sub Submission, key mergeKey)
 		refused, err = s.proposeSubmit(ctx, sub, jobID, opID, nil)
 	}
 	s.endSubmit(&key, h)
-	if err == nil {
+	if err == nil && !sub.repeats(refused) {
 		err = refused
 	}
 	if err != nil {
@@ -129,14 +129,14 @@ func (s *Scheduler) attach(ctx context.Context, j *job, sub Submission) (string,
 	s.mu.Lock()
 	jobID := j.row.ID
 	s.mu.Unlock()
-	opID := uuid.NewString()
+	opID := sub.operationID()
 	refused, err := s.proposeOne(ctx, &commandpb.Entry{Entry: &commandpb.Entry_Attach{Attach: &queuepb.Attach{
 		Operation: operationPB(opID, jobID, sub), Priority: sub.Priority,
 	}}})
 	switch {
 	case err != nil:
 		return "", false, fmt.Errorf("attach to job %s: %w", jobID, err)
-	case refused == nil:
+	case refused == nil, sub.repeats(refused):
 		return operationName(sub.Instance, opID), true, nil
 	case errors.Is(refused, queue.ErrCompleted), errors.Is(refused, queue.ErrNotFound):
 		s.mu.Lock()
@@ -147,6 +147,19 @@ func (s *Scheduler) attach(ctx context.Context, j *job, sub Submission) (string,
 		return "", false, nil
 	}
 	return "", false, fmt.Errorf("attach to job %s: %w", jobID, refused)
+}
+
+// operationID returns the id for the operation.
+func (sub *Submission) operationID() string {
+	if sub.OperationID != "" {
+		return sub.OperationID
+	}
+	return uuid.NewString()
+}
+
+// repeats tells whether a refusal says that the same was submitted before.
+func (sub *Submission) repeats(refused error) bool {
+	return sub.OperationID != "" && errors.Is(refused, queue.ErrExists)
 }
 
 func wait(ctx context.Context, c <-chan struct{}) error {
