@@ -17,6 +17,8 @@ missing() {
 	[ -x /sbin/losetup ] || [ -x /usr/sbin/losetup ] || echo "mount (losetup for the power cuts of make soak)"
 	command -v bwrap >/dev/null || echo "bubblewrap (sandboxes, of the runner with that name)"
 	[ -x /usr/bin/busybox ] && ! ldd /usr/bin/busybox >/dev/null 2>&1 || echo "busybox-static (the root file system of BuildStream's builds)"
+	[ -x /sbin/ip ] || [ -x /usr/sbin/ip ] || echo "iproute2 (network namespaces of the clusters that are tested)"
+	[ -x /usr/sbin/nft ] || echo "nftables (partitions between the nodes of these clusters)"
 	/usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || echo "python3-venv (BuildStream is installed into an environment of its own)"
 }
 
