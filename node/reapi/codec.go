@@ -24,6 +24,10 @@ type letter struct {
 	err error
 }
 
+// Message is the message to fill, for who serves a call in process: there is no
+// codec on that way.
+func (l *letter) Message() any { return l.to }
+
 // codec is the protobuf codec of grpc-go, but for messages that can do better.
 // It changes nothing at the wire.
 type codec struct {

@@ -1,0 +1,70 @@
+package route
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// The pause before a target is asked again doubles from firstPause to lastPause.
+const (
+	firstPause = 10 * time.Millisecond
+	lastPause  = 500 * time.Millisecond
+)
+
+// attempt asks a target once. It returns whether it got anywhere: then patience
+// begins anew.
+type attempt func(ctx context.Context, t *target) (progress bool, err error)
+
+// try repeats an attempt until it ends with something other than a change of the
+// leader, or until patience does. The caller's context bounds all of it.
+func (r *Router) try(ctx context.Context, do attempt) error {
+	began, pause := time.Now(), firstPause
+	for {
+		t, err := r.await(ctx)
+		if err != nil {
+			return err
+		}
+		during, end := t.during(ctx)
+		progress, err := do(during, t)
+		end()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return status.FromContextError(ctx.Err()).Err()
+		case !passes(err):
+			return err
+		}
+		if progress || t.over() {
+			began, pause = time.Now(), firstPause
+		}
+		if time.Since(began) > r.o.Patience {
+			return err
+		}
+		if err := rest(ctx, pause); err != nil {
+			return err
+		}
+		pause = min(2*pause, lastPause)
+	}
+}
+
+// passes tells whether an error is about who was asked, and not about what. The
+// client did not cancel: its context was looked at before.
+func passes(err error) bool {
+	c := status.Code(err)
+	return c == codes.Unavailable || c == codes.Canceled
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return status.FromContextError(ctx.Err()).Err()
+	}
+}
