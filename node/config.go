@@ -42,6 +42,8 @@ type Config struct {
 
 	Servers []string // of a remote worker
 
+	Cluster ClusterConfig
+
 	DrainTimeout time.Duration
 	LogLevel     slog.Level
 	LogFormat    string // auto, text or json
@@ -56,7 +58,7 @@ const Off = "off"
 // Validate names the first option whose value cannot work, and the rule.
 func (c *Config) Validate() error {
 	for _, check := range []func() error{
-		c.validateListen, c.validateNames, c.validateStorage, c.validateExecution,
+		c.validateListen, c.validateNames, c.validateStorage, c.validateExecution, c.validateCluster,
 	} {
 		if err := check(); err != nil {
 			return err

@@ -28,7 +28,7 @@ const (
 // row's default may depend on the value of an earlier one.
 func Table() []Option {
 	var table []Option
-	for _, group := range [][]Option{servingOptions(), storageOptions(), executionOptions(), limitOptions(), runningOptions()} {
+	for _, group := range [][]Option{servingOptions(), storageOptions(), executionOptions(), limitOptions(), clusterOptions(), runningOptions()} {
 		table = append(table, group...)
 	}
 	return table

@@ -9,6 +9,7 @@ import (
 
 // Machine is what defaults depend on.
 type Machine struct {
+	Host    string // its name; may be empty
 	Cores   int
 	ISA     string   // as the platform property has it
 	Environ []string // KEY=value
@@ -18,6 +19,7 @@ type Machine struct {
 func ThisMachine() Machine {
 	m := localMachine()
 	m.Environ = os.Environ()
+	m.Host, _ = os.Hostname() // "" has a stand-in
 	return m
 }
 
@@ -41,6 +43,14 @@ func isa(goarch string) string {
 		return "power-isa-be"
 	}
 	return goarch
+}
+
+// hostname returns the machine's name, or a stand-in.
+func (m Machine) hostname() string {
+	if m.Host == "" {
+		return "node"
+	}
+	return m.Host
 }
 
 func (m Machine) platform() string {
