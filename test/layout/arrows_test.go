@@ -19,12 +19,12 @@ var arrows = [...]struct {
 	from string
 	to   string
 }{
-	{"cmd/bgrid-node", "node node/client/..."},
+	{"cmd/bgrid-node", "node node/client/... node/cluster/kubetoken"},
 	{"node/reapi/...", "node/sched node/logstream raftfsm/... store/..."},
 	{"node/logstream", "store/digest"},
 	{"node/bots/...", "node/bots/... node/sched raftfsm/... store/..."},
 	{"node/admin/...", "node/sched store/cas store/actioncache"},
-	{"node/cluster/...", "node/sched node/client/... raftfsm/... store/..."},
+	{"node/cluster/...", "node/cluster/... node/sched node/client/... raftfsm/... store/..."},
 	{"node/sched/...", "raftfsm/... store/..."},
 	{"node/client/images", "node/client store/digest"},
 	{"node/client/...", "node/client/... store/digest"},
