@@ -13,9 +13,17 @@ import (
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
-// blobs is the content-addressable storage of this process as a local worker
-// uses it.
-type blobs struct{ store *cas.Store }
+// blobStore is the content-addressable storage as a local worker needs it:
+// *cas.Store, or that of a whole cluster.
+type blobStore interface {
+	GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, []error)
+	PutMany(ctx context.Context, class cas.Class, blobs []cas.Blob) []error
+	OpenReader(ctx context.Context, d digest.Digest, offset int64) (io.ReadCloser, error)
+	OpenWriter(ctx context.Context, class cas.Class, d digest.Digest, id string) (cas.BlobWriter, error)
+}
+
+// blobs is that storage as runners see it.
+type blobs struct{ store blobStore }
 
 var _ runners.Blobs = blobs{}
 
@@ -39,14 +47,14 @@ func (b blobs) GetMany(ctx context.Context, ds []digest.Digest) ([][]byte, error
 
 // Open implements runners.Blobs.
 func (b blobs) Open(ctx context.Context, d digest.Digest) (io.ReadCloser, error) {
-	r, err := b.store.Reader(ctx, d, 0)
+	r, err := b.store.OpenReader(ctx, d, 0)
 	if errors.Is(err, cas.ErrNotFound) {
 		return nil, &runners.MissingError{Digests: []digest.Digest{d}}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read blob %s: %w", d, err)
 	}
-	return io.NopCloser(r), nil
+	return r, nil
 }
 
 // PutMany implements runners.Blobs.
@@ -64,7 +72,7 @@ func (b blobs) Upload(ctx context.Context, d digest.Digest, open func() (io.Read
 }
 
 func (b blobs) upload(ctx context.Context, d digest.Digest, open func() (io.ReadCloser, error)) error {
-	w, err := b.store.Writer(ctx, cas.Output, d)
+	w, err := b.store.OpenWriter(ctx, cas.Output, d, "")
 	if err != nil {
 		return fmt.Errorf("store blob %s: %w", d, err)
 	}

@@ -33,7 +33,7 @@ type actionCache struct {
 	instances instances
 	results   cachedResults
 	inliner   inliner
-	store     blobStore
+	store     Blobs
 	proposer  raftfsm.Proposer
 }
 

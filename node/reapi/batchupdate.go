@@ -161,7 +161,7 @@ func (c *casService) update(ctx context.Context, req *updateRequest) (*updateRes
 		}
 		wanted, index = append(wanted, cas.Blob{Digest: d, Data: u.data}), append(index, int32(i))
 	}
-	for k, err := range c.store.PutMany(ctx, cas.Upload, wanted) {
+	for k, err := range c.store.PutMany(ctx, c.classOf.of(ctx), wanted) {
 		if errors.Is(err, cas.ErrMismatch) {
 			err = mismatch(&wanted[k])
 		}

@@ -19,7 +19,8 @@ import (
 type byteStream struct {
 	bspb.UnimplementedByteStreamServer
 	instances instances
-	store     blobStore
+	store     Blobs
+	classOf   classOf
 	maxBlob   int64 // the largest upload in bytes
 	pieces    *piecePool
 	memory    *semaphore.Weighted // of uploads under way, in bytes

@@ -72,6 +72,7 @@ func codeTable() []codeRow {
 		{queue.ErrDiskFull, codes.ResourceExhausted},
 		{queue.ErrClosed, codes.Unavailable},
 		{cas.ErrClosed, codes.Unavailable},
+		{cas.ErrUnavailable, codes.Unavailable},
 		{actioncache.ErrClosed, codes.Unavailable},
 	}
 }

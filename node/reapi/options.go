@@ -12,7 +12,6 @@ import (
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
 	"github.com/bgrid-node/bgrid-node/store/actioncache"
-	"github.com/bgrid-node/bgrid-node/store/cas"
 )
 
 // Options says what Register serves, and from where.
@@ -22,7 +21,7 @@ type Options struct {
 	// EmptyInstance makes the empty instance name mean Instance too.
 	EmptyInstance bool
 
-	CAS       *cas.Store         // required
+	CAS       Blobs              // required
 	Results   *actioncache.Store // required
 	Scheduler *sched.Scheduler   // required by RegisterExecution
 	Proposer  raftfsm.Proposer   // required: takes what UpdateActionResult writes

@@ -79,7 +79,7 @@ func (s *byteStream) readSmall(stream grpc.ServerStream, d digest.Digest, offset
 func (s *byteStream) readLarge(stream grpc.ServerStream, d digest.Digest, offset, left int64) error {
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
-	r, err := s.store.Reader(ctx, d, offset)
+	r, err := s.store.OpenReader(ctx, d, offset)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ type readPiece struct {
 
 // readAhead reads left bytes in pieces until that is done or ctx ends, and closes
 // out.
-func (s *byteStream) readAhead(ctx context.Context, r *cas.Reader, left int64, out chan<- readPiece) {
+func (s *byteStream) readAhead(ctx context.Context, r io.ReadCloser, left int64, out chan<- readPiece) {
 	defer close(out)
 	defer r.Close() //nolint:errcheck // it never fails
 	for left > 0 {

@@ -42,7 +42,7 @@ type blobUpload struct {
 	name   string
 	digest digest.Digest
 	id     string
-	writer *cas.Writer
+	writer cas.BlobWriter
 	chunk  writeChunk
 	at     int64 // offset of the next byte
 	held   int64 // of the service's memory
@@ -112,7 +112,7 @@ func (w *blobUpload) atOnce() error {
 	} else {
 		blob.Data = bytes.Join(w.chunk.data, nil)
 	}
-	return w.s.store.PutMany(w.ctx, cas.Upload, []cas.Blob{blob})[0]
+	return w.s.store.PutMany(w.ctx, w.s.classOf.of(w.ctx), []cas.Blob{blob})[0]
 }
 
 // open begins the upload, or takes up one that broke off.
@@ -139,7 +139,7 @@ func (w *blobUpload) open() error {
 }
 
 func (w *blobUpload) resume() (err error) {
-	w.writer, err = w.s.store.ResumeWriter(w.ctx, cas.Upload, w.digest, w.id)
+	w.writer, err = w.s.store.OpenWriter(w.ctx, w.s.classOf.of(w.ctx), w.digest, w.id)
 	return err
 }
 

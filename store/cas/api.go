@@ -16,6 +16,9 @@ var (
 	ErrMismatch = errors.New("Data does not match hash")
 	ErrClosed   = errors.New("the store is closed")
 	ErrLocked   = errors.New("another process has the store open")
+	// ErrUnavailable says that another node must be asked, or must take a copy, and
+	// cannot be reached: nothing is known of the blob, and a later try may succeed.
+	ErrUnavailable = errors.New("blobs are not available now")
 )
 
 // FullError says that a write was refused because everything in the store is
