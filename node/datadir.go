@@ -71,12 +71,8 @@ func (d *dataDir) acquire() error {
 
 // prepare writes and reads the small files.
 func (d *dataDir) prepare() error {
-	pid := fmt.Sprintf("%d\n", os.Getpid())
-	if err := d.lock.Truncate(0); err != nil {
-		return fmt.Errorf("use --data-dir: %w", plain(err))
-	}
-	if _, err := d.lock.WriteAt([]byte(pid), 0); err != nil {
-		return fmt.Errorf("use --data-dir: %w", plain(err))
+	if err := d.notePid(); err != nil {
+		return err
 	}
 	if err := d.checkFormat(); err != nil {
 		return err
@@ -90,6 +86,18 @@ func (d *dataDir) prepare() error {
 	}
 	if d.nodeID = strings.TrimSpace(id); d.nodeID == "" {
 		return fmt.Errorf("use --data-dir: %s is empty: remove it", d.file(nodeIDFile))
+	}
+	return nil
+}
+
+// notePid tells those who find the directory locked by whom.
+func (d *dataDir) notePid() error {
+	pid := fmt.Sprintf("%d\n", os.Getpid())
+	if err := d.lock.Truncate(0); err != nil {
+		return fmt.Errorf("use --data-dir: %w", plain(err))
+	}
+	if _, err := d.lock.WriteAt([]byte(pid), 0); err != nil {
+		return fmt.Errorf("use --data-dir: %w", plain(err))
 	}
 	return nil
 }
@@ -126,9 +134,13 @@ func (d *dataDir) noteRunning() error {
 
 // close ends the use of the directory cleanly.
 func (d *dataDir) close() error {
-	err := os.Remove(d.file(runningFile))
+	return errors.Join(os.Remove(d.file(runningFile)), d.unlock())
+}
+
+// unlock ends the use of the directory, and says nothing of how.
+func (d *dataDir) unlock() error {
 	// Unlocked by name: a process that is being started has the file open, too.
-	return errors.Join(err, unix.Flock(int(d.lock.Fd()), unix.LOCK_UN), d.lock.Close())
+	return errors.Join(unix.Flock(int(d.lock.Fd()), unix.LOCK_UN), d.lock.Close())
 }
 
 func (d *dataDir) file(name string) string { return filepath.Join(d.path, name) }

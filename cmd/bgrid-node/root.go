@@ -54,6 +54,7 @@ func subcommands() []func() *cobra.Command {
 		newLogsCmd,
 		newEnvCmd,
 		newDoctorCmd,
+		newFsckCmd,
 		newVersionCmd,
 		newCompletionCmd,
 	}
