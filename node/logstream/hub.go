@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
@@ -45,6 +43,9 @@ type Options struct {
 	// Idle is after how much silence a written stream that nobody finished is given
 	// up. 3 h.
 	Idle time.Duration
+	// Node is this hub's name among others, without slashes and "~". It is part of the
+	// names of its streams, where NodeOf finds it. "": it is the only one.
+	Node string
 }
 
 func (o Options) withDefaults() Options {
@@ -133,7 +134,7 @@ func (h *Hub) add(parent, token string, file *os.File) (*stream, error) {
 	if h.closed || len(h.streams) >= h.o.MaxStreams {
 		return nil, fmt.Errorf("%w: %d are open", ErrFull, len(h.streams))
 	}
-	s := &stream{hub: h, name: nameOf(parent, uuid.NewString()), token: token, file: file, refs: 1}
+	s := &stream{hub: h, name: nameOf(parent, h.newID()), token: token, file: file, refs: 1}
 	h.streams[s.name] = s
 	return s, nil
 }

@@ -307,3 +307,22 @@ func FuzzName(f *testing.F) {
 		}
 	})
 }
+
+func TestNamesTellTheNodeOfTheirHub(t *testing.T) {
+	for _, node := range []string{"", "node-1"} {
+		h := New(Options{Dir: t.TempDir(), Node: node})
+		defer h.Close()
+		name, writeName, err := h.Create("main/sub")
+		if err != nil || NodeOf(name) != node || NodeOf(writeName) != node {
+			t.Errorf("%q: %s is of %q, %s of %q; %v", node, name, NodeOf(name), writeName, NodeOf(writeName), err)
+		}
+		if _, _, err := h.Status(writeName); err != nil {
+			t.Errorf("%q: %v", node, err)
+		}
+	}
+	for _, name := range []string{"", "~", "main/blobs/a~b/1", "logstreams/"} {
+		if got := NodeOf(name); got != "" {
+			t.Errorf("%q is of %q", name, got)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package logstream
 import (
 	"fmt"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // segment is what stands before the id in the name of a log stream.
@@ -72,4 +74,26 @@ func nameOf(parent, rest string) string {
 		return segment + "/" + rest
 	}
 	return parent + "/" + segment + "/" + rest
+}
+
+// nodeEnd ends the name of the node in an id.
+const nodeEnd = "~"
+
+// newID returns an id for a stream.
+func (h *Hub) newID() string {
+	if h.o.Node == "" {
+		return uuid.NewString()
+	}
+	return h.o.Node + nodeEnd + uuid.NewString()
+}
+
+// NodeOf returns the Options.Node of the hub that made the name of a stream; ""
+// when it had none, or when it is no such name.
+func NodeOf(name string) string {
+	_, id, _, err := parse(name)
+	node, _, ok := strings.Cut(id, nodeEnd)
+	if err != nil || !ok {
+		return ""
+	}
+	return node
 }

@@ -35,6 +35,7 @@ type actionCache struct {
 	inliner   inliner
 	store     Blobs
 	proposer  raftfsm.Proposer
+	barrier   func(context.Context) error // nil: none is needed
 }
 
 // GetActionResult returns a result of which every blob is there, and protected
@@ -48,6 +49,11 @@ func (a *actionCache) GetActionResult(ctx context.Context, req *repb.GetActionRe
 	d, err := digestOf("action_digest", req.GetDigestFunction(), req.GetActionDigest())
 	if err != nil {
 		return nil, err
+	}
+	if a.barrier != nil {
+		if err := a.barrier(ctx); err != nil {
+			return nil, statusOf(err)
+		}
 	}
 	result, err := a.results.Get(ctx, instance, d)
 	if errors.Is(err, actioncache.ErrNotFound) {

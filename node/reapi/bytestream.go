@@ -8,6 +8,7 @@ import (
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"golang.org/x/sync/semaphore"
 	bspb "google.golang.org/genproto/googleapis/bytestream"
+	"google.golang.org/grpc"
 
 	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/store/digest"
@@ -24,7 +25,9 @@ type byteStream struct {
 	maxBlob   int64 // the largest upload in bytes
 	pieces    *piecePool
 	memory    *semaphore.Weighted // of uploads under way, in bytes
+	logBlobs  Blobs               // where the content of finished logs is
 	streams   *logstream.Hub      // nil: no log streams
+	elsewhere func(string) (grpc.ClientConnInterface, error)
 	closing   context.Context     // ends when the server stops; who waits for more of a log ends with it
 }
 
@@ -37,7 +40,7 @@ const uploadMemory = 256 << 20
 
 func newByteStream(i instances, o Options) *byteStream {
 	return &byteStream{
-		instances: i, store: o.CAS, maxBlob: o.MaxBlobBytes, pieces: newPiecePool(),
+		instances: i, store: o.CAS, logBlobs: o.CAS, elsewhere: o.Elsewhere, maxBlob: o.MaxBlobBytes, pieces: newPiecePool(),
 		memory: semaphore.NewWeighted(uploadMemory), streams: o.Streams, closing: o.Closing,
 	}
 }
@@ -62,7 +65,7 @@ func (s *byteStream) resourceOf(name string, parse func(string) (digest.Resource
 // they take NOT_FOUND for a failure.
 func (s *byteStream) QueryWriteStatus(ctx context.Context, req *bspb.QueryWriteStatusRequest) (*bspb.QueryWriteStatusResponse, error) {
 	if s.isLog(req.GetResourceName()) {
-		return s.logStatus(req.GetResourceName())
+		return s.logStatus(ctx, req)
 	}
 	r, err := s.resourceOf(req.GetResourceName(), digest.ParseUpload)
 	if err != nil {

@@ -74,6 +74,11 @@ func (s *byteStream) readLog(req *bspb.ReadRequest, stream grpc.ServerStream) er
 	if err != nil {
 		return err
 	}
+	if conn, err := s.hubOf(name); err != nil {
+		return err
+	} else if conn != nil {
+		return readElsewhere(conn, req, stream)
+	}
 	r, err := s.streams.Open(name, req.GetReadOffset())
 	if err != nil {
 		return statusOf(err)
@@ -93,7 +98,9 @@ func (s *byteStream) sendLog(ctx context.Context, r *logstream.Reader, limit int
 	for left := limit; limit == 0 || left > 0; {
 		n, err := r.Wait(ctx)
 		if moved := (*logstream.Moved)(nil); errors.As(err, &moved) {
-			return s.readBlob(stream, moved.Blob, r.Offset(), left)
+			of := *s
+			of.store = s.logBlobs
+			return of.readBlob(stream, moved.Blob, r.Offset(), left)
 		}
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -122,10 +129,15 @@ func (s *byteStream) sendLog(ctx context.Context, r *logstream.Reader, limit int
 
 // logStatus serves ByteStream.QueryWriteStatus of a log stream. Beside the name to
 // write it takes the one to read: so a reader can ask how much there is.
-func (s *byteStream) logStatus(name string) (*bspb.QueryWriteStatusResponse, error) {
-	name, err := s.logName(name)
+func (s *byteStream) logStatus(ctx context.Context, req *bspb.QueryWriteStatusRequest) (*bspb.QueryWriteStatusResponse, error) {
+	name, err := s.logName(req.GetResourceName())
 	if err != nil {
 		return nil, err
+	}
+	if conn, err := s.hubOf(name); err != nil {
+		return nil, err
+	} else if conn != nil {
+		return bspb.NewByteStreamClient(conn).QueryWriteStatus(ctx, req)
 	}
 	committed, finished, err := s.streams.Status(name)
 	if err != nil {
@@ -142,6 +154,11 @@ func (w *blobUpload) appendLog() (int64, error) {
 	name, err := w.s.logName(w.name)
 	if err != nil {
 		return 0, err
+	}
+	if conn, err := w.s.hubOf(name); err != nil {
+		return 0, err
+	} else if conn != nil {
+		return w.writeElsewhere(conn)
 	}
 	for {
 		at, err := w.s.streams.Append(name, w.chunk.offset, w.chunk.data, w.chunk.finish)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
@@ -28,6 +30,13 @@ type Options struct {
 	// Streams are the log streams that ByteStream and LogStreamService serve. nil:
 	// there are none, and that service is not served.
 	Streams *logstream.Hub
+	// Elsewhere returns a connection to the node that has a log stream, by the name
+	// of its hub (logstream.NodeOf): nil when that is this one. A nil func: there are
+	// no other nodes.
+	Elsewhere func(node string) (grpc.ClientConnInterface, error)
+	// ReadBarrier returns once the action cache here has all that was acknowledged
+	// anywhere before. nil: it always has.
+	ReadBarrier func(ctx context.Context) error
 
 	// MatchedKeys are the platform properties that a worker must offer,
 	// CarriedKeys those that are only handed on; every other key is refused. nil

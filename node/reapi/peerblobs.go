@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/store/cas"
 )
 
@@ -15,6 +16,12 @@ import (
 type BlobsOptions struct {
 	// Store is this node's own, which alone is asked and written to. Required.
 	Store *cas.Store
+	// Streams are this node's log streams, by the names of Instance, which other
+	// nodes read and write for their clients; LogBlobs is where finished ones are.
+	// nil: none are served.
+	Streams  *logstream.Hub
+	LogBlobs Blobs
+	Instance string
 	// Closing ends when the server is about to stop. nil: never.
 	Closing context.Context //nolint:containedctx // a signal
 	// Logger gets what peers are told as INTERNAL. slog.Default() when nil.
@@ -35,6 +42,10 @@ func RegisterBlobs(s grpc.ServiceRegistrar, o BlobsOptions) error {
 	g := guarded{s, all.Logger}
 	streams := newByteStream(instances{}, all)
 	streams.classOf = classOfPeers
+	if o.Streams != nil {
+		streams.streams, streams.logBlobs = o.Streams, o.LogBlobs
+		streams.instances = instances{name: o.Instance, empty: true}
+	}
 	registerCAS(g, &casService{store: all.CAS, classOf: classOfPeers})
 	registerByteStream(g, streams)
 	return nil

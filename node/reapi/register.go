@@ -49,7 +49,7 @@ func RegisterStorage(s grpc.ServiceRegistrar, o Options) error {
 	registerCAS(g, &casService{instances: names, store: o.CAS})
 	registerByteStream(g, newByteStream(names, o))
 	repb.RegisterActionCacheServer(g, &actionCache{
-		instances: names, results: o.Results, inliner: inliner{o.CAS}, store: o.CAS, proposer: o.Proposer,
+		instances: names, results: o.Results, inliner: inliner{o.CAS}, store: o.CAS, proposer: o.Proposer, barrier: o.ReadBarrier,
 	})
 	if o.Streams != nil {
 		logpb.RegisterLogStreamServiceServer(g, &logStreams{instances: names, hub: o.Streams})
