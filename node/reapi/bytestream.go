@@ -28,7 +28,7 @@ type byteStream struct {
 	logBlobs  Blobs               // where the content of finished logs is
 	streams   *logstream.Hub      // nil: no log streams
 	elsewhere func(string) (grpc.ClientConnInterface, error)
-	closing   context.Context     // ends when the server stops; who waits for more of a log ends with it
+	closing   context.Context // ends when the server stops; who waits for more of a log ends with it
 }
 
 // smallBlob is the size in bytes up to which the store keeps a blob in one piece:
