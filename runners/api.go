@@ -109,7 +109,11 @@ type Task struct {
 	// Layers, for a runner that implements Layering and asked for it, is what Dir is
 	// to be laid over.
 	Layers *Layers
-	Limits Limits
+	// Subtrees, for a runner that implements Layering, tells what of the input root
+	// the command must not change, at most 100 of them, outer ones before inner ones;
+	// none: it may change all. Other runners get files without the right to write.
+	Subtrees []Subtree
+	Limits   Limits
 	// Socket is to be mounted where the command shall find it; nil: there is none, or
 	// it is in Dir already.
 	Socket *Socket

@@ -3,8 +3,11 @@ package runners
 import (
 	"path"
 	"slices"
-	"strings"
 )
+
+// maxMounts bounds the directories of a chroot that are other than their parents:
+// each is a mount, and the kernel has 100,000 of them.
+const maxMounts = 10_000
 
 // confinement lists what a command in a chroot may change: the directories that
 // only its input root has, its working directory, and the parents of its outputs.
@@ -29,6 +32,9 @@ func confinement(chroot, input *inputTree, c *command) (writable, fixed []string
 		}
 		// What is writable below a fixed directory stays so.
 		writable = append([]string{""}, outermost(nested(chroot, input, c))...)
+	}
+	if n := len(writable) + len(fixed); n > maxMounts {
+		return nil, nil, Unfit("the input root adds %d directories to those of the chroot: %d are allowed, and what is below one of them does not count", n, maxMounts)
 	}
 	return writable, fixed, nil
 }
@@ -88,13 +94,18 @@ func fits(chroot *inputTree, below *directory, at, name string) error {
 
 // outermost sorts, and drops what lies below another one of the list.
 func outermost(list []string) []string {
-	slices.Sort(list)
-	var kept []string
-	for _, dir := range list {
-		covered := slices.ContainsFunc(kept, func(k string) bool { return k == "" || dir == k || strings.HasPrefix(dir, k+"/") })
-		if !covered {
-			kept = append(kept, dir)
+	slices.Sort(list) // what is above comes first
+	kept := make(map[string]bool, len(list))
+	return slices.DeleteFunc(list, func(dir string) bool {
+		for at := dir; ; at, _ = splitPath(at) {
+			if kept[at] {
+				return true
+			}
+			if at == "" {
+				break
+			}
 		}
-	}
-	return kept
+		kept[dir] = true
+		return false
+	})
 }

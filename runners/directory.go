@@ -18,6 +18,7 @@ type directory struct {
 	dirs  []dirNode
 	links []linkNode
 	props props
+	mark  mark
 	cost  int64 // estimate of the memory it takes, bytes
 }
 
@@ -38,8 +39,9 @@ type linkNode struct {
 	props        props
 }
 
-// props are the node properties that have a meaning here: mtime and unix_mode.
-// String properties are carried by clients for other servers and ignored.
+// props are the node properties of any node that have a meaning here: mtime and
+// unix_mode. Of the named ones a directory's mark has one; others are carried by
+// clients for other servers and ignored.
 type props struct {
 	mtime   time.Time // zero: not given
 	mode    uint32
@@ -61,6 +63,7 @@ func parseDirectory(d digest.Digest, data []byte) (*directory, error) {
 		files: make([]fileNode, 0, len(p.Files)),
 		dirs:  make([]dirNode, 0, len(p.Directories)),
 		links: make([]linkNode, 0, len(p.Symlinks)),
+		mark:  markOf(p.NodeProperties),
 		cost:  int64(300 + 2*len(data)),
 	}
 	names := newNameSet(len(p.Files) + len(p.Directories) + len(p.Symlinks))

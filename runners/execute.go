@@ -129,7 +129,7 @@ func (e *execution) command(ctx context.Context, runner Runner) (err error) {
 		LeaseID: e.lease.ID, Dir: e.layout.dir, WorkingDir: e.in.command.workingDir,
 		Args: e.in.command.args, Env: e.in.command.env,
 		Stdout: e.place.stdout.path, Stderr: e.place.stderr.path,
-		Timeout: e.timeout, Properties: e.lease.Properties, Layers: e.layout.layers, Limits: e.limits, Socket: e.apis.task(),
+		Timeout: e.timeout, Properties: e.lease.Properties, Layers: e.layout.layers, Subtrees: e.layout.subtrees, Limits: e.limits, Socket: e.apis.task(),
 	})
 	if err != nil {
 		if failure, ok := errors.AsType[*Failure](context.Cause(ctx)); ok {

@@ -1,6 +1,7 @@
 package runners
 
-// Layering is implemented by runners that can show a command more than Task.Dir.
+// Layering is implemented by runners that can show a command more than Task.Dir, and
+// keep it from changing parts of that (Task.Subtrees).
 type Layering interface {
 	// Overlays tells whether Task.Dir can be laid over a tree that other actions
 	// share, Layers.Lower, such that none can change what another sees. When not,

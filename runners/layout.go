@@ -17,6 +17,8 @@ type layout struct {
 	dir    string // Task.Dir
 	layers *Layers
 	shared *trees.Tree // in use as Layers.Lower; nil: none
+
+	subtrees []Subtree // what the command may change, and what not
 }
 
 // lower is the shared tree beneath; "" without one.
@@ -38,6 +40,10 @@ const (
 // lay lays the inputs out as the runner can use them.
 func (e *execution) lay(ctx context.Context, runner Runner) error {
 	e.layout.dir = e.root.path
+	var err error
+	if e.layout.subtrees, err = e.in.tree.subtrees(); err != nil {
+		return err
+	}
 	r, _ := runner.(Layering)
 	switch {
 	case r != nil && r.Chroots():
@@ -45,7 +51,7 @@ func (e *execution) lay(ctx context.Context, runner Runner) error {
 	case r != nil && r.Overlays() && e.in.tree.isRootFS(e.in.command.args[0]):
 		return e.layShared(ctx)
 	}
-	return e.w.stage(ctx, e.root.fd, e.in)
+	return e.w.stage(ctx, e.root.fd, e.in, r == nil)
 }
 
 // layShared has an input root that is a root file system laid out once for all
@@ -87,7 +93,7 @@ func (e *execution) layChroot(ctx context.Context, overlay bool) error {
 		}
 		merged := *e.in
 		merged.tree = merge(tree, e.in.tree)
-		return e.w.stage(ctx, upper, &merged)
+		return e.w.stage(ctx, upper, &merged, false)
 	}
 	shared, err := e.w.sharedTree(ctx, root, load)
 	if err != nil {
@@ -104,6 +110,10 @@ func (e *execution) layChroot(ctx context.Context, overlay bool) error {
 // root that does not fit the chroot.
 func (e *execution) confine(chroot *inputTree) (err error) {
 	e.layout.layers.Writable, e.layout.layers.Fixed, err = confinement(chroot, e.in.tree, e.in.command)
+	if err != nil || !chroot.marked {
+		return err
+	}
+	e.layout.subtrees, err = merge(chroot, e.in.tree).subtrees()
 	return err
 }
 

@@ -11,7 +11,7 @@ import (
 // confinement. Directories that both have get digests of their own, which stand
 // for no blob.
 func merge(under, over *inputTree) *inputTree {
-	m := &inputTree{dirs: map[digest.Digest]*directory{}}
+	m := &inputTree{dirs: map[digest.Digest]*directory{}, marked: under.marked || over.marked}
 	for _, t := range []*inputTree{under, over} {
 		for d, dir := range t.dirs {
 			m.dirs[d] = dir
@@ -22,7 +22,10 @@ func merge(under, over *inputTree) *inputTree {
 }
 
 func (m *inputTree) union(ut *inputTree, u *directory, ot *inputTree, o *directory, at string) *directory {
-	out := &directory{props: o.props}
+	out := &directory{props: o.props, mark: o.mark}
+	if o.mark == unmarked {
+		out.mark = u.mark
+	}
 	if !o.props.hasMode && o.props.mtime.IsZero() {
 		out.props = u.props
 	}

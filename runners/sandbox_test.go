@@ -219,6 +219,7 @@ func TestSandboxesAsOrdinaryUser(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"chroot": TestAnActionRunsInTheChrootThatItNames, "outputs in the root": TestOutputsInTheRootOfAChroot,
 		"shared": TestARootFileSystemIsSharedAndNeverChanged, "root": TestTheOutputOfARootFileSystemMayBeTheRootItself,
+		"user": TestASandboxHasTheUserThatTheActionNames,
 	} {
 		t.Run(name, test)
 	}
@@ -233,6 +234,25 @@ func TestAWorkingDirectoryThatCannotBe(t *testing.T) {
 	} {
 		if c := b.run(l); c.Status.GetCode() != int32(code.Code_FAILED_PRECONDITION) || !strings.Contains(c.Status.Message, "data") {
 			t.Errorf("status %v", c.Status)
+		}
+	}
+}
+
+// An action of any user has that user's ids and none of root's rights.
+func TestASandboxHasTheUserThatTheActionNames(t *testing.T) {
+	b := startSandboxed(t)
+	rootFS := b.rootFS()
+	for _, s := range sandboxes {
+		root := b.message(&repb.Directory{Files: []*repb.FileNode{b.file("mine", "mine\n")}})
+		if s.rootFS {
+			root = rootFS
+		}
+		for _, uid := range []string{"0", "1000"} {
+			l := b.inRunner(s.runner, sh("id -u; id -g; grep ^Cap /proc/self/status | grep -v '0000000000000000$'; : >made", "made"), root, chrootOf(rootFS),
+				runners.Property{Name: "unixUID", Value: uid}, runners.Property{Name: "unixGID", Value: "100"})
+			if out, result := b.stdout(l); out != uid+"\n100\n" || len(result.OutputFiles) != 1 {
+				t.Errorf("%s: stdout %q, outputs %v", s.name, out, result.OutputFiles)
+			}
 		}
 	}
 }

@@ -19,6 +19,9 @@ type stager struct {
 	dirs    []pendingDir // whose properties are set when all else is done
 	placed  int
 	tree    *inputTree
+
+	byMode   bool // the modes of files are all that keeps a command from changing them
+	readOnly bool // the directory being laid out is, see mark
 }
 
 // pendingFile is a file whose content has to be fetched.
@@ -33,19 +36,19 @@ type pendingDir struct {
 }
 
 // stage lays out the tree and the directories that the command expects below
-// dirfd, an empty directory.
-func (w *Worker) stage(ctx context.Context, dirfd int, in *inputs) error {
-	return w.layOutWith(ctx, dirfd, in.tree, in.command)
+// dirfd, an empty directory. byMode takes the right to write from what is marked
+// read-only, which is for runners that have no better way.
+func (w *Worker) stage(ctx context.Context, dirfd int, in *inputs, byMode bool) error {
+	return (&stager{w: w, dirfd: dirfd, tree: in.tree, byMode: byMode}).layOut(ctx, in.command)
 }
 
 // layOut lays out a tree and nothing else.
 func (w *Worker) layOut(ctx context.Context, dirfd int, tree *inputTree) error {
-	return w.layOutWith(ctx, dirfd, tree, &command{})
+	return (&stager{w: w, dirfd: dirfd, tree: tree}).layOut(ctx, &command{})
 }
 
-func (w *Worker) layOutWith(ctx context.Context, dirfd int, tree *inputTree, c *command) error {
-	s := &stager{w: w, dirfd: dirfd, tree: tree}
-	if err := s.directory(ctx, tree.root); err != nil {
+func (s *stager) layOut(ctx context.Context, c *command) error {
+	if err := s.directory(ctx, s.tree.root); err != nil {
 		return fmt.Errorf("lay out input root: %w", err)
 	}
 	if len(s.pending) > 0 {
@@ -61,9 +64,15 @@ func (w *Worker) layOutWith(ctx context.Context, dirfd int, tree *inputTree, c *
 
 // directory lays out what is in dir at s.path.
 func (s *stager) directory(ctx context.Context, dir *directory) error {
-	base := len(s.path)
-	if dir.props.hasMode || !dir.props.mtime.IsZero() {
-		s.dirs = append(s.dirs, pendingDir{path: string(s.path), props: dir.props})
+	base, outer := len(s.path), s.readOnly
+	s.readOnly = s.byMode && dir.mark.within(outer)
+	defer func() { s.readOnly = outer }()
+	props := dir.props
+	if s.readOnly {
+		props = props.withoutWrite(modeDir)
+	}
+	if props.hasMode || !props.mtime.IsZero() {
+		s.dirs = append(s.dirs, pendingDir{path: string(s.path), props: props})
 	}
 	for i := range dir.files {
 		f := &dir.files[i]
@@ -122,6 +131,9 @@ func (s *stager) file(ctx context.Context, f *fileNode) error {
 		return Invalid("the input root has a path longer than %d bytes: %q", maxPath, short(string(s.path)))
 	}
 	rel := string(append(s.path, f.name...))
+	if s.readOnly {
+		f = f.withoutWrite()
+	}
 	if f.digest.IsEmpty() {
 		return s.w.writeInput(s.dirfd, rel, f, nil)
 	}

@@ -23,6 +23,8 @@ const (
 type inputTree struct {
 	root *directory
 	dirs map[digest.Digest]*directory // of all below the root; nil when there are none
+	// marked is set when any directory is, see mark.
+	marked bool
 }
 
 var emptyDirectory = &directory{}
@@ -30,7 +32,7 @@ var emptyDirectory = &directory{}
 // loadTree reads all directories below root, one batch a level, and checks that
 // what they add up to is within bounds.
 func (w *Worker) loadTree(ctx context.Context, root *directory) (*inputTree, error) {
-	t := &inputTree{root: root}
+	t := &inputTree{root: root, marked: root.mark != unmarked}
 	if len(root.dirs) == 0 {
 		return t, nil
 	}
@@ -52,6 +54,7 @@ func (w *Worker) loadTree(ctx context.Context, root *directory) (*inputTree, err
 		}
 		for i, dir := range found {
 			t.dirs[level[i]] = dir
+			t.marked = t.marked || dir.mark != unmarked
 			if entries += dir.entries(); entries > maxInputs {
 				return nil, Invalid("the input root has more than %d entries", maxInputs)
 			}

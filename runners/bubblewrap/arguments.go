@@ -28,6 +28,7 @@ type sandbox struct {
 	workingDir string // relative to root
 	script     string // on the host: the command line, "" when bwrap takes it itself
 	socket     *runners.Socket
+	subtrees   []runners.Subtree
 	props.Sandbox
 }
 
@@ -49,6 +50,7 @@ func arguments(m machine, s sandbox) []string {
 	}
 	if s.isRootFS {
 		args = append(args, "--bind", s.root, "/")
+		args = append(args, s.divide("/")...)
 	} else {
 		args = append(args, "--ro-bind", "/", "/")
 	}
@@ -74,10 +76,14 @@ func arguments(m machine, s sandbox) []string {
 	if s.socket != nil { // only where there are layers: the input root is the root directory
 		args = append(args, "--bind", s.socket.Host, path.Join("/", s.socket.Path))
 	}
-	if s.isRootFS {
-		return append(args, "--chdir", path.Join("/", s.workingDir))
+	top := "/"
+	if !s.isRootFS {
+		args = append(args, aroundWorkTree(m, s)...)
+		args = append(args, s.divide(workTree)...)
+		top = workTree
 	}
-	return append(args, aroundWorkTree(m, s)...)
+	args = append(args, s.seal(top)...)
+	return append(args, "--chdir", path.Join(top, s.workingDir))
 }
 
 // aroundWorkTree covers what of the host's files is not for actions, and puts the
@@ -102,7 +108,41 @@ func aroundWorkTree(m machine, s sandbox) []string {
 			args = append(args, "--perms", "0000", "--tmpfs", dir)
 		}
 	}
-	return append(args, "--bind", s.root, workTree, "--chdir", path.Join(workTree, s.workingDir))
+	return append(args, "--bind", s.root, workTree)
+}
+
+// divide makes mounts of their own of the parts of the input root that are
+// read-only, or writable again; the last one decides for what is below it.
+func (s sandbox) divide(top string) []string {
+	var args []string
+	for _, t := range s.subtrees {
+		if t.Path != "" && !s.covers(t.Path) {
+			args = append(args, "--bind", path.Join(s.root, t.Path), path.Join(top, t.Path))
+		}
+	}
+	return args
+}
+
+// seal makes them read-only, when all else is mounted: until then the places of
+// other mounts can be made in them.
+func (s sandbox) seal(top string) []string {
+	var args []string
+	for _, t := range s.subtrees {
+		if t.ReadOnly && !s.covers(t.Path) {
+			args = append(args, "--remount-ro", path.Join(top, t.Path))
+		}
+	}
+	return args
+}
+
+// covers tells whether something of the sandbox's own takes the place of a
+// directory of the input root.
+func (s sandbox) covers(dir string) bool {
+	if !s.isRootFS {
+		return false
+	}
+	first, _, _ := strings.Cut(dir, "/")
+	return first == "dev" || first == "proc" || first == "tmp" && !s.keepTmp
 }
 
 func beneathAny(dir string, covers []string) bool {

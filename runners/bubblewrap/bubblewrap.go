@@ -101,7 +101,7 @@ func (r *Runner) Run(ctx context.Context, t runners.Task) (runners.Exit, error) 
 		return runners.Exit{}, err
 	}
 	files := filesOf(t)
-	s := sandbox{root: files.root, workingDir: t.WorkingDir, socket: t.Socket, Sandbox: want}
+	s := sandbox{root: files.root, workingDir: t.WorkingDir, socket: t.Socket, subtrees: t.Subtrees, Sandbox: want}
 	s.isRootFS = runners.RootFSMark(files.look, t.Args[0]) != ""
 	s.keepTmp = s.isRootFS && files.hasTmp(t)
 	view := launch.View(launch.Host(filepath.Join(t.Dir, t.WorkingDir)))

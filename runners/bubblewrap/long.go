@@ -15,8 +15,9 @@ import (
 const (
 	// maxArguments is what bwrap takes; each variable costs it three.
 	maxArguments = 9000
-	// ownArguments is more than the runner's options ever are.
-	ownArguments = 100
+	// ownArguments is more than the runner's options ever are, of which most are for
+	// Task.Subtrees.
+	ownArguments = 600
 	// scriptPath is in the sandbox's own /dev, which no action brings along.
 	scriptPath = "/dev/bgrid-command"
 	shell      = "/bin/sh"

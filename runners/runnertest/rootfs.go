@@ -13,7 +13,7 @@ import (
 
 // Tools are what the suite's scripts use.
 var Tools = []string{
-	"sh", "cat", "echo", "env", "grep", "head", "ls", "printf", "sleep", "setsid", "stat", "tail", "touch", "true", "wc", "chmod", "id", "mkdir", "rm", "ln", "mount",
+	"sh", "cat", "echo", "env", "grep", "head", "ls", "printf", "sleep", "setsid", "stat", "tail", "touch", "true", "wc", "chmod", "id", "mkdir", "rm", "ln", "mount", "mv", "umount", "unshare",
 }
 
 // RootFS is WriteRootFS for a test.

@@ -24,7 +24,7 @@ func RunAll(t *testing.T, factory func(t *testing.T) runners.Runner, variables .
 		tests []test
 	}{
 		{"exit", exitTests}, {"surroundings", surroundingsTests}, {"streams", streamTests},
-		{"program", programTests}, {"end", endTests}, {"many", manyTests},
+		{"program", programTests}, {"subtrees", subtreeTests}, {"end", endTests}, {"many", manyTests},
 	} {
 		t.Run(group.name, func(t *testing.T) {
 			for _, c := range group.tests {

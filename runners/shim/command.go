@@ -77,6 +77,11 @@ func (c *command) attributes(r Request) *syscall.SysProcAttr {
 	if r.Namespaces&unix.CLONE_NEWUSER != 0 {
 		sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: r.InnerUser, HostID: os.Geteuid(), Size: 1}}
 		sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: r.InnerGroup, HostID: os.Getegid(), Size: 1}}
+		if r.InnerUser != 0 {
+			// Who is not root loses all rights by the exec, those over the namespaces, too,
+			// which the first process of a sandbox needs until it gives them up.
+			sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_NET_ADMIN}
+		}
 	}
 	return sys
 }

@@ -53,22 +53,16 @@ func (p plan) enter() error {
 	return nil
 }
 
-// protect makes the root read-only but for what is writable.
+// protect makes read-only what is.
 func (p plan) protect(under, root int) error {
-	rest := p.Writable
-	if len(rest) > 0 && rest[0] == "" {
-		rest = rest[1:]
-		for _, dir := range p.Fixed {
-			if err := bind(under, dir, root, dir, true); err != nil {
-				return fmt.Errorf("protect /%s: %w", dir, err)
-			}
+	if p.ReadOnly {
+		if err := remountReadOnly(root); err != nil {
+			return fmt.Errorf("protect root: %w", err)
 		}
-	} else if err := remountReadOnly(root); err != nil {
-		return fmt.Errorf("protect root: %w", err)
 	}
-	for _, dir := range rest {
-		if err := bind(under, dir, root, dir, false); err != nil {
-			return fmt.Errorf("bind /%s: %w", dir, err)
+	for _, t := range p.Subtrees {
+		if err := bind(under, t.Path, root, t.Path, t.ReadOnly); err != nil {
+			return fmt.Errorf("bind /%s: %w", t.Path, err)
 		}
 	}
 	return nil

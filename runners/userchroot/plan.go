@@ -16,10 +16,10 @@ type machine struct {
 
 // plan is all that the first process of a sandbox needs to know.
 type plan struct {
-	Root       string   // of the host: what becomes the root directory
-	Writable   []string // relative to Root, "" for itself; the rest is read-only
-	Fixed      []string // read-only although Root is writable
-	OwnTmp     bool     // /tmp is a fresh one
+	Root       string // of the host: what becomes the root directory
+	ReadOnly   bool   // Root is, but for Subtrees
+	Subtrees   []runners.Subtree
+	OwnTmp     bool // /tmp is a fresh one
 	BoundProc  bool
 	OwnNet     bool
 	WorkingDir string // relative to Root
@@ -34,7 +34,7 @@ var mountPoints = [...]string{"dev", "proc", "tmp"}
 // planOf is a pure function.
 func planOf(m machine, t runners.Task, want props.Sandbox) plan {
 	p := plan{
-		Root: t.Dir, Writable: t.Layers.Writable, Fixed: t.Layers.Fixed,
+		Root:   t.Dir,
 		OwnTmp: true, BoundProc: m.boundProc, OwnNet: m.ownNet && !want.Network,
 		WorkingDir: t.WorkingDir, Args: t.Args, Env: t.Env,
 	}
@@ -44,7 +44,8 @@ func planOf(m machine, t runners.Task, want props.Sandbox) plan {
 	if t.Socket != nil {
 		p.Socket, p.SocketPath = t.Socket.Host, t.Socket.Path
 	}
-	for _, dir := range p.Writable {
+	p.ReadOnly, p.Subtrees = protection(t.Layers, t.Subtrees)
+	for _, dir := range t.Layers.Writable {
 		if dir == "tmp" || strings.HasPrefix(dir, "tmp/") {
 			p.OwnTmp = false // it has files of the action
 		}
