@@ -31,7 +31,11 @@ func Build(ctx context.Context, dir string) (string, error) {
 
 // Main is what TestMain of a package that starts nodes calls: it builds the
 // binary once, for every Start of the package, and removes it afterwards.
-func Main(m *testing.M) {
+func Main(m *testing.M) { Around(m.Run) }
+
+// Around is Main for a package that does more than run its tests: the process ends
+// with the exit code that run returns.
+func Around(run func() int) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "bgrid-test-")
 		if err != nil {
@@ -48,6 +52,6 @@ func Main(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		return m.Run()
+		return run()
 	}())
 }

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -29,17 +30,21 @@ type Options struct {
 	GRPC   string   // address; empty: a free port of the loopback address
 	HTTP   string   // address; empty: a free port of the loopback address
 	Exec   []string // a command that starts the node, before its path
+	// Ready asks whether the node at a gRPC address is; nil: whether it answers.
+	Ready func(ctx context.Context, address string) error
+	Log   io.Writer // gets what the node prints, besides Node.Log; may be nil
 }
 
 // Node is a running node.
 type Node struct {
 	GRPC, HTTP string        // addresses
 	Dir        string        // the data directory
-	Ready      time.Duration // from the start of the process to its first answer
+	Ready      time.Duration // from the start of the process until it was ready
 
 	options Options
 	cmd     *exec.Cmd
 	log     *logBuffer
+	began   time.Time
 	exited  chan struct{}
 	err     error // of Wait; read it after exited is closed
 }
@@ -56,6 +61,19 @@ func Launch(ctx context.Context, o Options) (*Node, error) {
 }
 
 func launch(ctx context.Context, o Options) (*Node, error) {
+	n, err := Spawn(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.Await(ctx, startPatience); err != nil {
+		n.Kill()
+		return nil, err
+	}
+	return n, nil
+}
+
+// Spawn starts a node and does not wait for it.
+func Spawn(o Options) (*Node, error) {
 	n := &Node{GRPC: o.GRPC, HTTP: o.HTTP, Dir: o.Dir, options: o, log: new(logBuffer), exited: make(chan struct{})}
 	for _, address := range []*string{&n.GRPC, &n.HTTP} {
 		if *address != "" {
@@ -71,16 +89,15 @@ func launch(ctx context.Context, o Options) (*Node, error) {
 	args = append(args, o.Args...)
 	n.cmd = exec.Command(args[0], args[1:]...)
 	n.cmd.Env = environment()
-	n.cmd.Stdout, n.cmd.Stderr = n.log, n.log
-	began := time.Now()
+	n.cmd.Stdout = n.log
+	if o.Log != nil {
+		n.cmd.Stdout = io.MultiWriter(n.log, o.Log)
+	}
+	n.cmd.Stderr = n.cmd.Stdout
+	n.began = time.Now()
 	if err := n.begin(); err != nil {
 		return nil, fmt.Errorf("start bgrid-node: %w", err)
 	}
-	if err := n.await(ctx, began); err != nil {
-		n.Kill()
-		return nil, err
-	}
-	n.Ready = time.Since(began)
 	return n, nil
 }
 
@@ -101,9 +118,14 @@ func (n *Node) begin() error {
 	return <-started
 }
 
-// await returns when the node answers.
-func (n *Node) await(ctx context.Context, began time.Time) error {
-	for time.Since(began) < startPatience {
+// Await returns when the node is ready, and fails when it is not within the
+// patience, or has ended.
+func (n *Node) Await(ctx context.Context, patience time.Duration) error {
+	ready, last := n.options.Ready, error(nil)
+	if ready == nil {
+		ready = answers
+	}
+	for began := time.Now(); time.Since(began) < patience; {
 		select {
 		case <-n.exited:
 			return fmt.Errorf("bgrid-node ended at its start (%w):\n%s", n.err, n.log)
@@ -113,15 +135,16 @@ func (n *Node) await(ctx context.Context, began time.Time) error {
 		}
 		// A plain connection first: a refused one would make gRPC back off.
 		c, err := net.DialTimeout("tcp", n.GRPC, time.Second)
-		if err != nil {
+		if last = err; err != nil {
 			continue
 		}
 		_ = c.Close()
-		if answers(ctx, n.GRPC) == nil {
+		if last = ready(ctx, n.GRPC); last == nil {
+			n.Ready = time.Since(n.began)
 			return nil
 		}
 	}
-	return fmt.Errorf("bgrid-node did not answer within %s:\n%s", startPatience, n.log)
+	return fmt.Errorf("bgrid-node was not ready within %s (%w):\n%s", patience, last, n.log)
 }
 
 // Again starts the node anew, on the same directory and addresses. It must have

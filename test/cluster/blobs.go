@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bgrid-node/bgrid-node/node/client"
+	"github.com/bgrid-node/bgrid-node/store/digest"
+)
+
+const (
+	blobPace  = 300 * time.Millisecond
+	readers   = 4
+	largeSize = 5 << 20
+)
+
+// blobLedger is which blobs were acknowledged.
+type blobLedger struct {
+	mu  sync.Mutex
+	all []digest.Digest
+}
+
+func (l *blobLedger) add(ds ...digest.Digest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, ds...)
+}
+
+func (l *blobLedger) list() []digest.Digest {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]digest.Digest(nil), l.all...)
+}
+
+// useBlobs uploads blobs of several sizes until ctx ends, and reads some of what
+// anybody has uploaded.
+func (c *caller) useBlobs(ctx context.Context) {
+	for c.pause(ctx, blobPace) {
+		var sources []client.Source
+		for range 1 + c.random.IntN(8) {
+			sources = append(sources, client.Blob(digest.SHA256, randomBytes(c.random, 1+c.random.IntN(32<<10))))
+		}
+		if c.random.IntN(20) == 0 {
+			sources = append(sources, client.Blob(digest.SHA256, randomBytes(c.random, largeSize+c.random.IntN(1<<20))))
+		}
+		if c.store(ctx, sources) != nil {
+			continue
+		}
+		all := c.ledger.list()
+		d := all[c.random.IntN(len(all))]
+		_ = c.try(ctx, "fetch an acknowledged blob", func(ctx context.Context, e *endpoint) error { return e.blobs.Fetch(ctx, d, io.Discard) })
+	}
+}
+
+// store uploads, through one node after the other until one takes it, and notes
+// what was acknowledged.
+func (c *caller) store(ctx context.Context, sources []client.Source) error {
+	err := c.try(ctx, "upload", func(ctx context.Context, e *endpoint) error {
+		_, err := e.blobs.Upload(ctx, sources, nil)
+		return err
+	})
+	if err == nil {
+		for _, s := range sources {
+			c.ledger.add(s.Digest)
+		}
+	}
+	return err
+}
+
+// findAll asks a node for every acknowledged blob: none may be missing. It also
+// brings each blob back to as many copies as it should have.
+func (l *Load) findAll(ctx context.Context, e *endpoint) error {
+	missing, err := e.blobs.FindMissing(ctx, l.ledger.list())
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%d acknowledged blobs are missing, among them %s", len(missing), missing[0])
+	}
+	if err != nil {
+		return fmt.Errorf("look for all blobs through %s: %w", e.address, err)
+	}
+	return nil
+}
+
+// readAll reads every acknowledged blob through every node.
+func (l *Load) readAll(ctx context.Context) error {
+	for _, e := range l.endpoints {
+		if err := l.findAll(ctx, e); err != nil {
+			return err
+		}
+		reading, ctx := errgroup.WithContext(ctx)
+		reading.SetLimit(readers)
+		for _, d := range l.ledger.list() {
+			reading.Go(func() error {
+				if err := e.blobs.Fetch(ctx, d, io.Discard); err != nil {
+					return fmt.Errorf("read an acknowledged blob through %s: %w", e.address, err)
+				}
+				return nil
+			})
+		}
+		if err := reading.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func randomBytes(random *rand.Rand, n int) []byte {
+	var seed [32]byte
+	for i := range seed {
+		seed[i] = byte(random.Uint32())
+	}
+	data := make([]byte, n)
+	_, _ = rand.NewChaCha8(seed).Read(data)
+	return data
+}
