@@ -99,3 +99,40 @@ func TestMalformedUsersAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// What is read-only becomes so at the end, when the places of all mounts are made; a
+// directory of the sandbox's own is not touched.
+func TestReadOnlySubtrees(t *testing.T) {
+	subtrees := []runners.Subtree{{ReadOnly: true}, {Path: "tmp", ReadOnly: true}, {Path: "dev"}, {Path: "proc/x", ReadOnly: true}, {Path: "a"}, {Path: "a/b", ReadOnly: true}}
+	for name, c := range map[string]struct {
+		sandbox sandbox
+		want    string
+	}{
+		"a root file system": {sandbox{root: "/w", isRootFS: true},
+			"--bind /w / --bind /w/a /a --bind /w/a/b /a/b --remount-ro / --remount-ro /a/b"},
+		"with files in /tmp": {sandbox{root: "/w", isRootFS: true, keepTmp: true},
+			"--bind /w / --bind /w/tmp /tmp --bind /w/a /a --bind /w/a/b /a/b --remount-ro / --remount-ro /tmp --remount-ro /a/b"},
+		"among the host's files": {sandbox{root: "/w"},
+			"--bind /w BUILD --bind /w/tmp BUILD/tmp --bind /w/dev BUILD/dev --bind /w/proc/x BUILD/proc/x --bind /w/a BUILD/a --bind /w/a/b BUILD/a/b " +
+				"--remount-ro BUILD --remount-ro BUILD/tmp --remount-ro BUILD/proc/x --remount-ro BUILD/a/b"},
+	} {
+		c.sandbox.subtrees = subtrees
+		args := arguments(machine{}, c.sandbox)
+		var mounts []string
+		last := ""
+		for i, arg := range args {
+			switch arg {
+			case "--bind":
+				mounts = append(mounts, args[i:i+3]...)
+			case "--remount-ro":
+				mounts = append(mounts, args[i:i+2]...)
+			}
+			if strings.HasPrefix(arg, "--") && arg != "--chdir" {
+				last = arg
+			}
+		}
+		if got := strings.Join(mounts, " "); got != strings.ReplaceAll(c.want, "BUILD", workTree) || last != "--remount-ro" {
+			t.Errorf("%s: %s; the last option is %s", name, got, last)
+		}
+	}
+}

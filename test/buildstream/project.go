@@ -30,7 +30,7 @@ const (
 )
 
 // applets are the commands of the project's root file system.
-var applets = [...]string{"sh", "cat", "chmod", "cp", "echo", "id", "ln", "mkdir", "tr"}
+var applets = [...]string{"sh", "cat", "chmod", "cp", "echo", "id", "ln", "mkdir", "rm", "stat", "touch", "tr"}
 
 // commandPatience is far above what a command takes.
 const commandPatience = 3 * time.Minute

@@ -1,6 +1,7 @@
 package realclient
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,6 +25,8 @@ var wantArtifacts = map[string]map[string]string{
 	"user.bst":  {"id": "uid=1000 gid=100\n"},
 	// Made by an action of an action: see nested.bst.
 	"nested.bst": {"made": "by the same grid\n"},
+	// Its build tries in vain to change what its dependencies brought.
+	"kept.bst": {"kept": "hello source\n"},
 }
 
 // TestBuildStream builds a project with BuildStream 2 while Bazel builds on the
@@ -65,6 +68,37 @@ func TestBuildStream(t *testing.T) {
 	out, err := second.Run(t.Context(), "build", "fail.bst")
 	if err == nil || !strings.Contains(out, "this element fails") {
 		t.Errorf("the failing element: %v\n%s", err, out)
+	}
+}
+
+// TestBuildStreamWorkspace builds an element twice in a workspace: the second build
+// goes on in what the first one left, whose times the node gave along.
+func TestBuildStreamWorkspace(t *testing.T) {
+	n := harness.Start(t)
+	node, err := harness.Build(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := buildstream.New(t.TempDir(), "../..", node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, space := bstClient(t, p, n, "first"), filepath.Join(t.TempDir(), "workspace")
+	for _, args := range [][]string{{"workspace", "open", "--directory", space, "work.bst"}, {"build", "work.bst"}} {
+		if out, err := c.Run(t.Context(), args...); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(space, "greeting.txt"), []byte("changed source\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := c.Run(t.Context(), "build", "work.bst"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	have, err := c.Checkout(t.Context(), "work.bst")
+	want := map[string]string{"built": "hello source\n", "when": "1000000000\n"}
+	if diff := cmp.Diff(want, have); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
 	}
 }
 
