@@ -18,14 +18,19 @@ import (
 
 // Options say where a Store is.
 type Options struct {
-	Path   string       // of the database file; its directory exists
-	Logger *slog.Logger // nil: slog.Default()
+	Path string // of the database file; its directory exists
+	// LazySync leaves it to Sync to make commits survive a power loss, for a store
+	// whose commands are in a durable log besides. They survive SIGKILL.
+	LazySync bool
+	Logger   *slog.Logger // nil: slog.Default()
 }
 
 // Store keeps jobs, operations and sessions. One transaction at a time changes
 // it; readers run beside that. All methods are safe for concurrent use.
 type Store struct {
 	log     *slog.Logger
+	lazy    bool   // Options.LazySync
+	path    string // absolute
 	readers *sql.DB
 	byID    *sql.Stmt // on readers: an operation with its job
 
@@ -51,7 +56,7 @@ type meta struct {
 //
 // Side effect on the process: SQLite's commits use fdatasync from here on.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{log: o.Logger, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	s := &Store{log: o.Logger, lazy: o.LazySync, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -75,10 +80,11 @@ func (s *Store) open(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	s.path = abs
 	if err := probe(abs); err != nil {
 		return err
 	}
-	if s.w, err = openWriter(ctx, abs); err != nil {
+	if s.w, err = openWriter(ctx, abs, s.lazy); err != nil {
 		return err
 	}
 	if s.readers, err = openReaders(abs); err != nil {

@@ -131,17 +131,23 @@ func (tx *Tx) end() {
 // exec executes a statement, beginning the transaction at the first, and returns
 // how many rows changed. After an error it does nothing.
 func (tx *Tx) exec(s *stmt, args ...any) int64 {
-	if tx.err == nil && !tx.open {
-		_, err := tx.s.w.begin.exec()
-		tx.err, tx.open = databaseError(err), err == nil
-	}
-	if tx.err != nil {
+	if !tx.start() {
 		return 0
 	}
 	tx.changes++
 	n, err := s.exec(args...)
 	tx.err = databaseError(err)
 	return n
+}
+
+// start begins the transaction in the database, unless it was begun, and tells
+// whether it is not lost.
+func (tx *Tx) start() bool {
+	if tx.err == nil && !tx.open {
+		_, err := tx.s.w.begin.exec()
+		tx.err, tx.open = databaseError(err), err == nil
+	}
+	return tx.err == nil
 }
 
 // update executes a statement that must change exactly one row: anything else

@@ -26,6 +26,10 @@ var ErrClosed = errors.New("the queue is closed")
 // kept, and the store goes on: the same change can be tried again.
 var ErrDiskFull = errors.New("the disk of the queue is full")
 
+// ErrState means that what is to be imported is no export, or that of another
+// version.
+var ErrState = errors.New("not a state of the queue that this version can read")
+
 // ErrInconsistent means that the store broke a rule of its own: a bug, or a
 // damaged file.
 var ErrInconsistent = errors.New("the queue is inconsistent")

@@ -29,8 +29,12 @@ type writer struct {
 
 // openWriter opens the connection, migrates the schema and prepares the
 // statements.
-func openWriter(ctx context.Context, path string) (*writer, error) {
-	c, err := sqlite.NewConnector(dsn(path, "journal_mode(WAL)", "synchronous(FULL)", "cache_size(-8192)",
+func openWriter(ctx context.Context, path string, lazy bool) (*writer, error) {
+	sync := "synchronous(FULL)"
+	if lazy {
+		sync = "synchronous(NORMAL)"
+	}
+	c, err := sqlite.NewConnector(dsn(path, "journal_mode(WAL)", sync, "cache_size(-8192)",
 		"temp_store(memory)", "journal_size_limit(67108864)"))
 	if err != nil {
 		return nil, err
@@ -89,13 +93,21 @@ func (w *writer) prepare(ctx context.Context) error {
 const prunable = "SELECT seq FROM jobs WHERE completed_at > 0 AND completed_at < ? ORDER BY completed_at, seq LIMIT ?"
 
 func (w *writer) statement(ctx context.Context, sql string) (*stmt, error) {
+	s, err := w.prepareOnce(ctx, sql)
+	if err != nil {
+		return nil, err
+	}
+	w.all = append(w.all, s)
+	return s, nil
+}
+
+// prepareOnce prepares a statement that is the caller's to close.
+func (w *writer) prepareOnce(ctx context.Context, sql string) (*stmt, error) {
 	ps, err := w.conn.(driver.ConnPrepareContext).PrepareContext(ctx, sql)
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", sql, err)
 	}
-	s := &stmt{Stmt: ps}
-	w.all = append(w.all, s)
-	return s, nil
+	return &stmt{Stmt: ps}, nil
 }
 
 // run executes one or more statements without parameters.
