@@ -37,6 +37,42 @@ func Decode(b []byte) (*commandpb.Command, error) {
 	return c, known(c)
 }
 
+// GroupVersion is the version of the groups that this build writes and knows; see
+// Version.
+const GroupVersion = 1
+
+// encodeGroup returns commands as an entry of the Raft log.
+func encodeGroup(cmds []*commandpb.Command) ([]byte, error) {
+	b, err := proto.Marshal(&commandpb.Group{Version: GroupVersion, Commands: cmds})
+	if err != nil {
+		return nil, fmt.Errorf("encode group: %w", err)
+	}
+	return b, nil
+}
+
+// DecodeGroup reads the commands of an entry of the Raft log; errors as those of
+// Decode.
+func DecodeGroup(b []byte) ([]*commandpb.Command, error) {
+	g := &commandpb.Group{}
+	if err := proto.Unmarshal(b, g); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorruptCommand, err)
+	}
+	switch n := len(g.Commands); {
+	case g.Version != GroupVersion:
+		return nil, fmt.Errorf("%w: group version %d, this build knows %d", ErrUnknownCommand, g.Version, GroupVersion)
+	case hasUnknown(g.ProtoReflect()):
+		return nil, fmt.Errorf("%w: a group has unknown fields", ErrUnknownCommand)
+	case n == 0 || n > maxGroup:
+		return nil, fmt.Errorf("%w: a group of %d commands, 1 to %d are allowed", ErrCorruptCommand, n, maxGroup)
+	}
+	for _, c := range g.Commands {
+		if err := known(c); err != nil {
+			return nil, err
+		}
+	}
+	return g.Commands, nil
+}
+
 // known refuses a command that this build cannot apply.
 func known(c *commandpb.Command) error {
 	if c.GetVersion() != Version {

@@ -3,6 +3,8 @@ package raftfsm
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -74,6 +76,43 @@ func (c *fakeCache) AppliedIndex() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.index
+}
+
+// Export writes a line for each entry.
+func (c *fakeCache) Export(_ context.Context, to io.Writer) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := json.NewEncoder(to).Encode(c.index)
+	for k, v := range c.entries {
+		err = errors.Join(err, json.NewEncoder(to).Encode([]any{k, v.result, v.index}))
+	}
+	return err
+}
+
+func (c *fakeCache) Import(_ context.Context, from io.Reader, replace bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail != nil {
+		return c.fail
+	}
+	d := json.NewDecoder(from)
+	var index uint64
+	if err := d.Decode(&index); err != nil {
+		return err
+	}
+	if index <= c.index && !replace {
+		return nil
+	}
+	c.index, c.entries = index, map[string]cached{}
+	for d.More() {
+		var k string
+		var v cached
+		if err := d.Decode(&[]any{&k, &v.result, &v.index}); err != nil {
+			return err
+		}
+		c.entries[k] = v
+	}
+	return c.after
 }
 
 func (c *fakeCache) get(key string) string {

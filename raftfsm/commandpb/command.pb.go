@@ -86,6 +86,60 @@ func (x *Command) GetEntries() []*Entry {
 	return nil
 }
 
+// Group is an entry of the Raft log: commands that are applied in one commit.
+// The index of a command is 256 times the entry's, plus its place in the group.
+type Group struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`  // 1; a node stops at a version that it does not know
+	Commands      []*Command             `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"` // 1 to 256
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_raftfsm_commandpb_command_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Group) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Group) GetCommands() []*Command {
+	if x != nil {
+		return x.Commands
+	}
+	return nil
+}
+
 type Entry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Entry:
@@ -110,7 +164,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_raftfsm_commandpb_command_proto_msgTypes[1]
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -122,7 +176,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_raftfsm_commandpb_command_proto_msgTypes[1]
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -135,7 +189,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_raftfsm_commandpb_command_proto_rawDescGZIP(), []int{1}
+	return file_raftfsm_commandpb_command_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Entry) GetEntry() isEntry_Entry {
@@ -359,7 +413,7 @@ type ActionCachePut struct {
 
 func (x *ActionCachePut) Reset() {
 	*x = ActionCachePut{}
-	mi := &file_raftfsm_commandpb_command_proto_msgTypes[2]
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +425,7 @@ func (x *ActionCachePut) String() string {
 func (*ActionCachePut) ProtoMessage() {}
 
 func (x *ActionCachePut) ProtoReflect() protoreflect.Message {
-	mi := &file_raftfsm_commandpb_command_proto_msgTypes[2]
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +438,7 @@ func (x *ActionCachePut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionCachePut.ProtoReflect.Descriptor instead.
 func (*ActionCachePut) Descriptor() ([]byte, []int) {
-	return file_raftfsm_commandpb_command_proto_rawDescGZIP(), []int{2}
+	return file_raftfsm_commandpb_command_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ActionCachePut) GetInstance() string {
@@ -454,7 +508,7 @@ type ActionCacheEvict struct {
 
 func (x *ActionCacheEvict) Reset() {
 	*x = ActionCacheEvict{}
-	mi := &file_raftfsm_commandpb_command_proto_msgTypes[3]
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -466,7 +520,7 @@ func (x *ActionCacheEvict) String() string {
 func (*ActionCacheEvict) ProtoMessage() {}
 
 func (x *ActionCacheEvict) ProtoReflect() protoreflect.Message {
-	mi := &file_raftfsm_commandpb_command_proto_msgTypes[3]
+	mi := &file_raftfsm_commandpb_command_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -479,7 +533,7 @@ func (x *ActionCacheEvict) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionCacheEvict.ProtoReflect.Descriptor instead.
 func (*ActionCacheEvict) Descriptor() ([]byte, []int) {
-	return file_raftfsm_commandpb_command_proto_rawDescGZIP(), []int{3}
+	return file_raftfsm_commandpb_command_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ActionCacheEvict) GetInstance() string {
@@ -512,7 +566,10 @@ const file_raftfsm_commandpb_command_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
 	"\n" +
 	"time_nanos\x18\x02 \x01(\x03R\ttimeNanos\x121\n" +
-	"\aentries\x18\x03 \x03(\v2\x17.bgrid.command.v1.EntryR\aentries\"\xcf\x06\n" +
+	"\aentries\x18\x03 \x03(\v2\x17.bgrid.command.v1.EntryR\aentries\"X\n" +
+	"\x05Group\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x125\n" +
+	"\bcommands\x18\x02 \x03(\v2\x19.bgrid.command.v1.CommandR\bcommands\"\xcf\x06\n" +
 	"\x05Entry\x120\n" +
 	"\x06submit\x18\x01 \x01(\v2\x16.bgrid.queue.v1.SubmitH\x00R\x06submit\x120\n" +
 	"\x06attach\x18\x02 \x01(\v2\x16.bgrid.queue.v1.AttachH\x00R\x06attach\x120\n" +
@@ -552,48 +609,50 @@ func file_raftfsm_commandpb_command_proto_rawDescGZIP() []byte {
 	return file_raftfsm_commandpb_command_proto_rawDescData
 }
 
-var file_raftfsm_commandpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_raftfsm_commandpb_command_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_raftfsm_commandpb_command_proto_goTypes = []any{
 	(*Command)(nil),                 // 0: bgrid.command.v1.Command
-	(*Entry)(nil),                   // 1: bgrid.command.v1.Entry
-	(*ActionCachePut)(nil),          // 2: bgrid.command.v1.ActionCachePut
-	(*ActionCacheEvict)(nil),        // 3: bgrid.command.v1.ActionCacheEvict
-	(*queuepb.Submit)(nil),          // 4: bgrid.queue.v1.Submit
-	(*queuepb.Attach)(nil),          // 5: bgrid.queue.v1.Attach
-	(*queuepb.Assign)(nil),          // 6: bgrid.queue.v1.Assign
-	(*queuepb.Complete)(nil),        // 7: bgrid.queue.v1.Complete
-	(*queuepb.Requeue)(nil),         // 8: bgrid.queue.v1.Requeue
-	(*queuepb.CancelOperation)(nil), // 9: bgrid.queue.v1.CancelOperation
-	(*queuepb.DeleteOperation)(nil), // 10: bgrid.queue.v1.DeleteOperation
-	(*queuepb.OpenSession)(nil),     // 11: bgrid.queue.v1.OpenSession
-	(*queuepb.CloseSession)(nil),    // 12: bgrid.queue.v1.CloseSession
-	(*queuepb.Prune)(nil),           // 13: bgrid.queue.v1.Prune
-	(*queuepb.UpdateSession)(nil),   // 14: bgrid.queue.v1.UpdateSession
-	(*queuepb.Digest)(nil),          // 15: bgrid.queue.v1.Digest
+	(*Group)(nil),                   // 1: bgrid.command.v1.Group
+	(*Entry)(nil),                   // 2: bgrid.command.v1.Entry
+	(*ActionCachePut)(nil),          // 3: bgrid.command.v1.ActionCachePut
+	(*ActionCacheEvict)(nil),        // 4: bgrid.command.v1.ActionCacheEvict
+	(*queuepb.Submit)(nil),          // 5: bgrid.queue.v1.Submit
+	(*queuepb.Attach)(nil),          // 6: bgrid.queue.v1.Attach
+	(*queuepb.Assign)(nil),          // 7: bgrid.queue.v1.Assign
+	(*queuepb.Complete)(nil),        // 8: bgrid.queue.v1.Complete
+	(*queuepb.Requeue)(nil),         // 9: bgrid.queue.v1.Requeue
+	(*queuepb.CancelOperation)(nil), // 10: bgrid.queue.v1.CancelOperation
+	(*queuepb.DeleteOperation)(nil), // 11: bgrid.queue.v1.DeleteOperation
+	(*queuepb.OpenSession)(nil),     // 12: bgrid.queue.v1.OpenSession
+	(*queuepb.CloseSession)(nil),    // 13: bgrid.queue.v1.CloseSession
+	(*queuepb.Prune)(nil),           // 14: bgrid.queue.v1.Prune
+	(*queuepb.UpdateSession)(nil),   // 15: bgrid.queue.v1.UpdateSession
+	(*queuepb.Digest)(nil),          // 16: bgrid.queue.v1.Digest
 }
 var file_raftfsm_commandpb_command_proto_depIdxs = []int32{
-	1,  // 0: bgrid.command.v1.Command.entries:type_name -> bgrid.command.v1.Entry
-	4,  // 1: bgrid.command.v1.Entry.submit:type_name -> bgrid.queue.v1.Submit
-	5,  // 2: bgrid.command.v1.Entry.attach:type_name -> bgrid.queue.v1.Attach
-	6,  // 3: bgrid.command.v1.Entry.assign:type_name -> bgrid.queue.v1.Assign
-	7,  // 4: bgrid.command.v1.Entry.complete:type_name -> bgrid.queue.v1.Complete
-	8,  // 5: bgrid.command.v1.Entry.requeue:type_name -> bgrid.queue.v1.Requeue
-	9,  // 6: bgrid.command.v1.Entry.cancel_operation:type_name -> bgrid.queue.v1.CancelOperation
-	10, // 7: bgrid.command.v1.Entry.delete_operation:type_name -> bgrid.queue.v1.DeleteOperation
-	11, // 8: bgrid.command.v1.Entry.open_session:type_name -> bgrid.queue.v1.OpenSession
-	12, // 9: bgrid.command.v1.Entry.close_session:type_name -> bgrid.queue.v1.CloseSession
-	13, // 10: bgrid.command.v1.Entry.prune:type_name -> bgrid.queue.v1.Prune
-	14, // 11: bgrid.command.v1.Entry.update_session:type_name -> bgrid.queue.v1.UpdateSession
-	2,  // 12: bgrid.command.v1.Entry.action_cache_put:type_name -> bgrid.command.v1.ActionCachePut
-	3,  // 13: bgrid.command.v1.Entry.action_cache_evict:type_name -> bgrid.command.v1.ActionCacheEvict
-	15, // 14: bgrid.command.v1.ActionCachePut.action:type_name -> bgrid.queue.v1.Digest
-	15, // 15: bgrid.command.v1.ActionCachePut.action_result_blob:type_name -> bgrid.queue.v1.Digest
-	15, // 16: bgrid.command.v1.ActionCacheEvict.action:type_name -> bgrid.queue.v1.Digest
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	2,  // 0: bgrid.command.v1.Command.entries:type_name -> bgrid.command.v1.Entry
+	0,  // 1: bgrid.command.v1.Group.commands:type_name -> bgrid.command.v1.Command
+	5,  // 2: bgrid.command.v1.Entry.submit:type_name -> bgrid.queue.v1.Submit
+	6,  // 3: bgrid.command.v1.Entry.attach:type_name -> bgrid.queue.v1.Attach
+	7,  // 4: bgrid.command.v1.Entry.assign:type_name -> bgrid.queue.v1.Assign
+	8,  // 5: bgrid.command.v1.Entry.complete:type_name -> bgrid.queue.v1.Complete
+	9,  // 6: bgrid.command.v1.Entry.requeue:type_name -> bgrid.queue.v1.Requeue
+	10, // 7: bgrid.command.v1.Entry.cancel_operation:type_name -> bgrid.queue.v1.CancelOperation
+	11, // 8: bgrid.command.v1.Entry.delete_operation:type_name -> bgrid.queue.v1.DeleteOperation
+	12, // 9: bgrid.command.v1.Entry.open_session:type_name -> bgrid.queue.v1.OpenSession
+	13, // 10: bgrid.command.v1.Entry.close_session:type_name -> bgrid.queue.v1.CloseSession
+	14, // 11: bgrid.command.v1.Entry.prune:type_name -> bgrid.queue.v1.Prune
+	15, // 12: bgrid.command.v1.Entry.update_session:type_name -> bgrid.queue.v1.UpdateSession
+	3,  // 13: bgrid.command.v1.Entry.action_cache_put:type_name -> bgrid.command.v1.ActionCachePut
+	4,  // 14: bgrid.command.v1.Entry.action_cache_evict:type_name -> bgrid.command.v1.ActionCacheEvict
+	16, // 15: bgrid.command.v1.ActionCachePut.action:type_name -> bgrid.queue.v1.Digest
+	16, // 16: bgrid.command.v1.ActionCachePut.action_result_blob:type_name -> bgrid.queue.v1.Digest
+	16, // 17: bgrid.command.v1.ActionCacheEvict.action:type_name -> bgrid.queue.v1.Digest
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_raftfsm_commandpb_command_proto_init() }
@@ -601,7 +660,7 @@ func file_raftfsm_commandpb_command_proto_init() {
 	if File_raftfsm_commandpb_command_proto != nil {
 		return
 	}
-	file_raftfsm_commandpb_command_proto_msgTypes[1].OneofWrappers = []any{
+	file_raftfsm_commandpb_command_proto_msgTypes[2].OneofWrappers = []any{
 		(*Entry_Submit)(nil),
 		(*Entry_Attach)(nil),
 		(*Entry_Assign)(nil),
@@ -616,7 +675,7 @@ func file_raftfsm_commandpb_command_proto_init() {
 		(*Entry_ActionCachePut)(nil),
 		(*Entry_ActionCacheEvict)(nil),
 	}
-	file_raftfsm_commandpb_command_proto_msgTypes[2].OneofWrappers = []any{
+	file_raftfsm_commandpb_command_proto_msgTypes[3].OneofWrappers = []any{
 		(*ActionCachePut_ActionResult)(nil),
 		(*ActionCachePut_ActionResultBlob)(nil),
 	}
@@ -626,7 +685,7 @@ func file_raftfsm_commandpb_command_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_raftfsm_commandpb_command_proto_rawDesc), len(file_raftfsm_commandpb_command_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

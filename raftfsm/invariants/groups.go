@@ -19,7 +19,8 @@ import (
 type Groups struct {
 	mu     sync.Mutex
 	groups map[uint64]*told
-	last   map[string]uint64 // by node
+	last   map[string]uint64 // by node: what it heard of last
+	has    map[string]uint64 // by node: what its stores had when it began
 	broken []error
 }
 
@@ -32,7 +33,7 @@ type told struct {
 
 // NewGroups returns one that has heard nothing.
 func NewGroups() *Groups {
-	return &Groups{groups: map[uint64]*told{}, last: map[string]uint64{}}
+	return &Groups{groups: map[uint64]*told{}, last: map[string]uint64{}, has: map[string]uint64{}}
 }
 
 // Observe takes what a node's raftfsm.Observer is told.
@@ -44,6 +45,9 @@ func (g *Groups) Observe(node string, index uint64, events []queue.Event) {
 		g.fail("node %s applied index %d after %d", node, index, last)
 	}
 	g.last[node] = index
+	if len(events) == 0 && index <= g.has[node] {
+		return
+	}
 	first := g.groups[index]
 	if first == nil {
 		g.groups[index] = &told{by: node, sum: sum, events: events}
@@ -54,15 +58,16 @@ func (g *Groups) Observe(node string, index uint64, events []queue.Event) {
 	}
 }
 
-// Restarted says that a node begins again with what its stores have: it may hear
-// of groups above from once more.
-func (g *Groups) Restarted(node string, from uint64) {
+// Restarted says that a node begins again, with stores that have everything up to
+// an index: the log gives it groups again that it had, and of those up to the
+// index it hears nothing.
+func (g *Groups) Restarted(node string, has uint64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.last[node] = from
+	g.last[node], g.has[node] = 0, has
 }
 
-// Fail notes a broken invariant that somebody else saw.
+// fail notes a broken invariant that somebody else saw.
 func (g *Groups) fail(format string, args ...any) {
 	if len(g.broken) < 20 {
 		g.broken = append(g.broken, fmt.Errorf("%w: "+format, append([]any{ErrBroken}, args...)...))

@@ -31,7 +31,13 @@ func TestReplicasHearTheSameAtEachIndex(t *testing.T) {
 		"applied index 9 differently": func(g *Groups) { g.Observe("b", 9, nil) },
 		"applied index 3 after 4":     func(g *Groups) { g.Observe("b", 4, events[3]); g.Observe("b", 3, events[2]) },
 		"applied index 4 after 4":     func(g *Groups) { g.Observe("b", 4, events[3]); g.Observe("b", 4, events[3]) },
-		"":                            func(g *Groups) { g.Observe("b", 4, events[3]); g.Restarted("b", 2); g.Observe("b", 3, events[2]) },
+		"applied index 5 differently": func(g *Groups) { g.Restarted("b", 4); g.Observe("b", 4, nil); g.Observe("b", 5, nil) },
+		"": func(g *Groups) {
+			g.Observe("b", 4, events[3])
+			g.Restarted("b", 4)
+			g.Observe("b", 3, nil)
+			g.Observe("b", 4, events[3]) // what was not durable yet
+		},
 	} {
 		g := NewGroups()
 		for i, e := range events {

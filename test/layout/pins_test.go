@@ -13,6 +13,9 @@ import (
 var pins = [...]struct{ module, version, why string }{
 	{"modernc.org/sqlite", "v1.62.0", "sqlite is generated against exactly one libc"},
 	{"modernc.org/libc", "v1.80.1", "the libc that modernc.org/sqlite v1.62.0 is generated against; another one corrupts memory"},
+	{"github.com/hashicorp/raft", "v1.8.0", "raft-boltdb v2.3.0 is the last that compiles with it, and raftfsm relies on what it does inside (raftfsm/DESIGN.md)"},
+	{"github.com/hashicorp/raft-boltdb/v2", "v2.3.0", "v2.3.1 needs go-metrics/compat, which is gone from what raft v1.8.0 uses; the root path's boltdb is archived and dies under -race"},
+	{"go.etcd.io/bbolt", "v1.5.0", "the log's format and its syncs were tested with this one"},
 }
 
 type requirement struct {
