@@ -149,7 +149,6 @@ type PingReply struct {
 	LeaderId      string                 `protobuf:"bytes,6,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`              // empty: it knows none
 	LastIndex     uint64                 `protobuf:"varint,7,opt,name=last_index,json=lastIndex,proto3" json:"last_index,omitempty"`          // of the log
 	AppliedIndex  uint64                 `protobuf:"varint,8,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"` // of the log
-	Removed       bool                   `protobuf:"varint,9,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,13 +237,6 @@ func (x *PingReply) GetAppliedIndex() uint64 {
 		return x.AppliedIndex
 	}
 	return 0
-}
-
-func (x *PingReply) GetRemoved() bool {
-	if x != nil {
-		return x.Removed
-	}
-	return false
 }
 
 type ProposeRequest struct {
@@ -1184,6 +1176,78 @@ func (x *RemoveReply) GetRefused() string {
 	return ""
 }
 
+type LookRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookRequest) Reset() {
+	*x = LookRequest{}
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookRequest) ProtoMessage() {}
+
+func (x *LookRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookRequest.ProtoReflect.Descriptor instead.
+func (*LookRequest) Descriptor() ([]byte, []int) {
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{16}
+}
+
+type LookReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookReply) Reset() {
+	*x = LookReply{}
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookReply) ProtoMessage() {}
+
+func (x *LookReply) ProtoReflect() protoreflect.Message {
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookReply.ProtoReflect.Descriptor instead.
+func (*LookReply) Descriptor() ([]byte, []int) {
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{17}
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Alone         bool                   `protobuf:"varint,1,opt,name=alone,proto3" json:"alone,omitempty"` // tell of this node only
@@ -1193,7 +1257,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[16]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1269,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[16]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1282,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StatusRequest) GetAlone() bool {
@@ -1237,7 +1301,7 @@ type StatusReply struct {
 
 func (x *StatusReply) Reset() {
 	*x = StatusReply{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[17]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1313,7 @@ func (x *StatusReply) String() string {
 func (*StatusReply) ProtoMessage() {}
 
 func (x *StatusReply) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[17]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1326,7 @@ func (x *StatusReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusReply.ProtoReflect.Descriptor instead.
 func (*StatusReply) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StatusReply) GetJson() []byte {
@@ -1281,7 +1345,7 @@ type EnterRequest struct {
 
 func (x *EnterRequest) Reset() {
 	*x = EnterRequest{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[18]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1357,7 @@ func (x *EnterRequest) String() string {
 func (*EnterRequest) ProtoMessage() {}
 
 func (x *EnterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[18]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1370,7 @@ func (x *EnterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnterRequest.ProtoReflect.Descriptor instead.
 func (*EnterRequest) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EnterRequest) GetPeer() string {
@@ -1325,7 +1389,7 @@ type EnterReply struct {
 
 func (x *EnterReply) Reset() {
 	*x = EnterReply{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[19]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1337,7 +1401,7 @@ func (x *EnterReply) String() string {
 func (*EnterReply) ProtoMessage() {}
 
 func (x *EnterReply) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[19]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1350,7 +1414,7 @@ func (x *EnterReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnterReply.ProtoReflect.Descriptor instead.
 func (*EnterReply) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EnterReply) GetRefused() string {
@@ -1369,7 +1433,7 @@ type TransferRequest struct {
 
 func (x *TransferRequest) Reset() {
 	*x = TransferRequest{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[20]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1445,7 @@ func (x *TransferRequest) String() string {
 func (*TransferRequest) ProtoMessage() {}
 
 func (x *TransferRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[20]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1458,7 @@ func (x *TransferRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferRequest.ProtoReflect.Descriptor instead.
 func (*TransferRequest) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TransferRequest) GetTo() string {
@@ -1416,7 +1480,7 @@ type TransferReply struct {
 
 func (x *TransferReply) Reset() {
 	*x = TransferReply{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[21]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1492,7 @@ func (x *TransferReply) String() string {
 func (*TransferReply) ProtoMessage() {}
 
 func (x *TransferReply) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[21]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1505,7 @@ func (x *TransferReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferReply.ProtoReflect.Descriptor instead.
 func (*TransferReply) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{21}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TransferReply) GetNotLeader() bool {
@@ -1480,7 +1544,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[22]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1556,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[22]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1569,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{22}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{24}
 }
 
 type SnapshotReply struct {
@@ -1516,7 +1580,7 @@ type SnapshotReply struct {
 
 func (x *SnapshotReply) Reset() {
 	*x = SnapshotReply{}
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[23]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1592,7 @@ func (x *SnapshotReply) String() string {
 func (*SnapshotReply) ProtoMessage() {}
 
 func (x *SnapshotReply) ProtoReflect() protoreflect.Message {
-	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[23]
+	mi := &file_node_cluster_peerpb_peer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1605,7 @@ func (x *SnapshotReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotReply.ProtoReflect.Descriptor instead.
 func (*SnapshotReply) Descriptor() ([]byte, []int) {
-	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{23}
+	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{25}
 }
 
 var File_node_cluster_peerpb_peer_proto protoreflect.FileDescriptor
@@ -1549,7 +1613,7 @@ var File_node_cluster_peerpb_peer_proto protoreflect.FileDescriptor
 const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"\n" +
 	"\x1enode/cluster/peerpb/peer.proto\x12\rbgrid.peer.v1\x1a\x1fraftfsm/commandpb/command.proto\"\r\n" +
-	"\vPingRequest\"\x82\x02\n" +
+	"\vPingRequest\"\xe8\x01\n" +
 	"\tPingReply\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +
 	"\binstance\x18\x02 \x01(\fR\binstance\x12\x1b\n" +
@@ -1559,8 +1623,7 @@ const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"\tleader_id\x18\x06 \x01(\tR\bleaderId\x12\x1d\n" +
 	"\n" +
 	"last_index\x18\a \x01(\x04R\tlastIndex\x12#\n" +
-	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\x12\x18\n" +
-	"\aremoved\x18\t \x01(\bR\aremoved\"C\n" +
+	"\rapplied_index\x18\b \x01(\x04R\fappliedIndex\"C\n" +
 	"\x0eProposeRequest\x121\n" +
 	"\aentries\x18\x01 \x03(\v2\x17.bgrid.command.v1.EntryR\aentries\"\x8e\x02\n" +
 	"\aRefused\x12/\n" +
@@ -1666,7 +1729,9 @@ const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"not_leader\x18\x01 \x01(\bR\tnotLeader\x12\x1b\n" +
 	"\tleader_id\x18\x02 \x01(\tR\bleaderId\x12%\n" +
 	"\x0eleader_address\x18\x03 \x01(\tR\rleaderAddress\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\tR\arefused\"%\n" +
+	"\arefused\x18\x04 \x01(\tR\arefused\"\r\n" +
+	"\vLookRequest\"\v\n" +
+	"\tLookReply\"%\n" +
 	"\rStatusRequest\x12\x14\n" +
 	"\x05alone\x18\x01 \x01(\bR\x05alone\"!\n" +
 	"\vStatusReply\x12\x12\n" +
@@ -1685,7 +1750,7 @@ const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"\x0eleader_address\x18\x03 \x01(\tR\rleaderAddress\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\tR\arefused\"\x11\n" +
 	"\x0fSnapshotRequest\"\x0f\n" +
-	"\rSnapshotReply2\xfe\x05\n" +
+	"\rSnapshotReply2\xbc\x06\n" +
 	"\x04Peer\x12<\n" +
 	"\x04Ping\x12\x1a.bgrid.peer.v1.PingRequest\x1a\x18.bgrid.peer.v1.PingReply\x12E\n" +
 	"\aPropose\x12\x1d.bgrid.peer.v1.ProposeRequest\x1a\x1b.bgrid.peer.v1.ProposeReply\x12K\n" +
@@ -1693,7 +1758,8 @@ const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"\bDiscover\x12\x1e.bgrid.peer.v1.DiscoverRequest\x1a\x1c.bgrid.peer.v1.DiscoverReply\x12?\n" +
 	"\x05Grant\x12\x1b.bgrid.peer.v1.GrantRequest\x1a\x19.bgrid.peer.v1.GrantReply\x12<\n" +
 	"\x04Join\x12\x1a.bgrid.peer.v1.JoinRequest\x1a\x18.bgrid.peer.v1.JoinReply\x12B\n" +
-	"\x06Remove\x12\x1c.bgrid.peer.v1.RemoveRequest\x1a\x1a.bgrid.peer.v1.RemoveReply\x12B\n" +
+	"\x06Remove\x12\x1c.bgrid.peer.v1.RemoveRequest\x1a\x1a.bgrid.peer.v1.RemoveReply\x12<\n" +
+	"\x04Look\x12\x1a.bgrid.peer.v1.LookRequest\x1a\x18.bgrid.peer.v1.LookReply\x12B\n" +
 	"\x06Status\x12\x1c.bgrid.peer.v1.StatusRequest\x1a\x1a.bgrid.peer.v1.StatusReply\x12?\n" +
 	"\x05Enter\x12\x1b.bgrid.peer.v1.EnterRequest\x1a\x19.bgrid.peer.v1.EnterReply\x12H\n" +
 	"\bTransfer\x12\x1e.bgrid.peer.v1.TransferRequest\x1a\x1c.bgrid.peer.v1.TransferReply\x12H\n" +
@@ -1712,7 +1778,7 @@ func file_node_cluster_peerpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_node_cluster_peerpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_node_cluster_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_node_cluster_peerpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_node_cluster_peerpb_peer_proto_goTypes = []any{
 	(Refused_Code)(0),        // 0: bgrid.peer.v1.Refused.Code
 	(*PingRequest)(nil),      // 1: bgrid.peer.v1.PingRequest
@@ -1731,25 +1797,27 @@ var file_node_cluster_peerpb_peer_proto_goTypes = []any{
 	(*Server)(nil),           // 14: bgrid.peer.v1.Server
 	(*RemoveRequest)(nil),    // 15: bgrid.peer.v1.RemoveRequest
 	(*RemoveReply)(nil),      // 16: bgrid.peer.v1.RemoveReply
-	(*StatusRequest)(nil),    // 17: bgrid.peer.v1.StatusRequest
-	(*StatusReply)(nil),      // 18: bgrid.peer.v1.StatusReply
-	(*EnterRequest)(nil),     // 19: bgrid.peer.v1.EnterRequest
-	(*EnterReply)(nil),       // 20: bgrid.peer.v1.EnterReply
-	(*TransferRequest)(nil),  // 21: bgrid.peer.v1.TransferRequest
-	(*TransferReply)(nil),    // 22: bgrid.peer.v1.TransferReply
-	(*SnapshotRequest)(nil),  // 23: bgrid.peer.v1.SnapshotRequest
-	(*SnapshotReply)(nil),    // 24: bgrid.peer.v1.SnapshotReply
-	nil,                      // 25: bgrid.peer.v1.DiscoverReply.SettingsEntry
-	nil,                      // 26: bgrid.peer.v1.JoinRequest.SettingsEntry
-	(*commandpb.Entry)(nil),  // 27: bgrid.command.v1.Entry
+	(*LookRequest)(nil),      // 17: bgrid.peer.v1.LookRequest
+	(*LookReply)(nil),        // 18: bgrid.peer.v1.LookReply
+	(*StatusRequest)(nil),    // 19: bgrid.peer.v1.StatusRequest
+	(*StatusReply)(nil),      // 20: bgrid.peer.v1.StatusReply
+	(*EnterRequest)(nil),     // 21: bgrid.peer.v1.EnterRequest
+	(*EnterReply)(nil),       // 22: bgrid.peer.v1.EnterReply
+	(*TransferRequest)(nil),  // 23: bgrid.peer.v1.TransferRequest
+	(*TransferReply)(nil),    // 24: bgrid.peer.v1.TransferReply
+	(*SnapshotRequest)(nil),  // 25: bgrid.peer.v1.SnapshotRequest
+	(*SnapshotReply)(nil),    // 26: bgrid.peer.v1.SnapshotReply
+	nil,                      // 27: bgrid.peer.v1.DiscoverReply.SettingsEntry
+	nil,                      // 28: bgrid.peer.v1.JoinRequest.SettingsEntry
+	(*commandpb.Entry)(nil),  // 29: bgrid.command.v1.Entry
 }
 var file_node_cluster_peerpb_peer_proto_depIdxs = []int32{
-	27, // 0: bgrid.peer.v1.ProposeRequest.entries:type_name -> bgrid.command.v1.Entry
+	29, // 0: bgrid.peer.v1.ProposeRequest.entries:type_name -> bgrid.command.v1.Entry
 	0,  // 1: bgrid.peer.v1.Refused.code:type_name -> bgrid.peer.v1.Refused.Code
 	4,  // 2: bgrid.peer.v1.ProposeReply.failure:type_name -> bgrid.peer.v1.Refused
 	4,  // 3: bgrid.peer.v1.ProposeReply.errors:type_name -> bgrid.peer.v1.Refused
-	25, // 4: bgrid.peer.v1.DiscoverReply.settings:type_name -> bgrid.peer.v1.DiscoverReply.SettingsEntry
-	26, // 5: bgrid.peer.v1.JoinRequest.settings:type_name -> bgrid.peer.v1.JoinRequest.SettingsEntry
+	27, // 4: bgrid.peer.v1.DiscoverReply.settings:type_name -> bgrid.peer.v1.DiscoverReply.SettingsEntry
+	28, // 5: bgrid.peer.v1.JoinRequest.settings:type_name -> bgrid.peer.v1.JoinRequest.SettingsEntry
 	14, // 6: bgrid.peer.v1.JoinReply.servers:type_name -> bgrid.peer.v1.Server
 	1,  // 7: bgrid.peer.v1.Peer.Ping:input_type -> bgrid.peer.v1.PingRequest
 	3,  // 8: bgrid.peer.v1.Peer.Propose:input_type -> bgrid.peer.v1.ProposeRequest
@@ -1758,23 +1826,25 @@ var file_node_cluster_peerpb_peer_proto_depIdxs = []int32{
 	10, // 11: bgrid.peer.v1.Peer.Grant:input_type -> bgrid.peer.v1.GrantRequest
 	12, // 12: bgrid.peer.v1.Peer.Join:input_type -> bgrid.peer.v1.JoinRequest
 	15, // 13: bgrid.peer.v1.Peer.Remove:input_type -> bgrid.peer.v1.RemoveRequest
-	17, // 14: bgrid.peer.v1.Peer.Status:input_type -> bgrid.peer.v1.StatusRequest
-	19, // 15: bgrid.peer.v1.Peer.Enter:input_type -> bgrid.peer.v1.EnterRequest
-	21, // 16: bgrid.peer.v1.Peer.Transfer:input_type -> bgrid.peer.v1.TransferRequest
-	23, // 17: bgrid.peer.v1.Peer.Snapshot:input_type -> bgrid.peer.v1.SnapshotRequest
-	2,  // 18: bgrid.peer.v1.Peer.Ping:output_type -> bgrid.peer.v1.PingReply
-	5,  // 19: bgrid.peer.v1.Peer.Propose:output_type -> bgrid.peer.v1.ProposeReply
-	7,  // 20: bgrid.peer.v1.Peer.ReadIndex:output_type -> bgrid.peer.v1.ReadIndexReply
-	9,  // 21: bgrid.peer.v1.Peer.Discover:output_type -> bgrid.peer.v1.DiscoverReply
-	11, // 22: bgrid.peer.v1.Peer.Grant:output_type -> bgrid.peer.v1.GrantReply
-	13, // 23: bgrid.peer.v1.Peer.Join:output_type -> bgrid.peer.v1.JoinReply
-	16, // 24: bgrid.peer.v1.Peer.Remove:output_type -> bgrid.peer.v1.RemoveReply
-	18, // 25: bgrid.peer.v1.Peer.Status:output_type -> bgrid.peer.v1.StatusReply
-	20, // 26: bgrid.peer.v1.Peer.Enter:output_type -> bgrid.peer.v1.EnterReply
-	22, // 27: bgrid.peer.v1.Peer.Transfer:output_type -> bgrid.peer.v1.TransferReply
-	24, // 28: bgrid.peer.v1.Peer.Snapshot:output_type -> bgrid.peer.v1.SnapshotReply
-	18, // [18:29] is the sub-list for method output_type
-	7,  // [7:18] is the sub-list for method input_type
+	17, // 14: bgrid.peer.v1.Peer.Look:input_type -> bgrid.peer.v1.LookRequest
+	19, // 15: bgrid.peer.v1.Peer.Status:input_type -> bgrid.peer.v1.StatusRequest
+	21, // 16: bgrid.peer.v1.Peer.Enter:input_type -> bgrid.peer.v1.EnterRequest
+	23, // 17: bgrid.peer.v1.Peer.Transfer:input_type -> bgrid.peer.v1.TransferRequest
+	25, // 18: bgrid.peer.v1.Peer.Snapshot:input_type -> bgrid.peer.v1.SnapshotRequest
+	2,  // 19: bgrid.peer.v1.Peer.Ping:output_type -> bgrid.peer.v1.PingReply
+	5,  // 20: bgrid.peer.v1.Peer.Propose:output_type -> bgrid.peer.v1.ProposeReply
+	7,  // 21: bgrid.peer.v1.Peer.ReadIndex:output_type -> bgrid.peer.v1.ReadIndexReply
+	9,  // 22: bgrid.peer.v1.Peer.Discover:output_type -> bgrid.peer.v1.DiscoverReply
+	11, // 23: bgrid.peer.v1.Peer.Grant:output_type -> bgrid.peer.v1.GrantReply
+	13, // 24: bgrid.peer.v1.Peer.Join:output_type -> bgrid.peer.v1.JoinReply
+	16, // 25: bgrid.peer.v1.Peer.Remove:output_type -> bgrid.peer.v1.RemoveReply
+	18, // 26: bgrid.peer.v1.Peer.Look:output_type -> bgrid.peer.v1.LookReply
+	20, // 27: bgrid.peer.v1.Peer.Status:output_type -> bgrid.peer.v1.StatusReply
+	22, // 28: bgrid.peer.v1.Peer.Enter:output_type -> bgrid.peer.v1.EnterReply
+	24, // 29: bgrid.peer.v1.Peer.Transfer:output_type -> bgrid.peer.v1.TransferReply
+	26, // 30: bgrid.peer.v1.Peer.Snapshot:output_type -> bgrid.peer.v1.SnapshotReply
+	19, // [19:31] is the sub-list for method output_type
+	7,  // [7:19] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1791,7 +1861,7 @@ func file_node_cluster_peerpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_cluster_peerpb_peer_proto_rawDesc), len(file_node_cluster_peerpb_peer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

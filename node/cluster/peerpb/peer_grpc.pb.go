@@ -28,6 +28,7 @@ const (
 	Peer_Grant_FullMethodName     = "/bgrid.peer.v1.Peer/Grant"
 	Peer_Join_FullMethodName      = "/bgrid.peer.v1.Peer/Join"
 	Peer_Remove_FullMethodName    = "/bgrid.peer.v1.Peer/Remove"
+	Peer_Look_FullMethodName      = "/bgrid.peer.v1.Peer/Look"
 	Peer_Status_FullMethodName    = "/bgrid.peer.v1.Peer/Status"
 	Peer_Enter_FullMethodName     = "/bgrid.peer.v1.Peer/Enter"
 	Peer_Transfer_FullMethodName  = "/bgrid.peer.v1.Peer/Transfer"
@@ -38,7 +39,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type PeerClient interface {
-	// Ping asks whether the node lives. It touches no disk.
+	// Ping asks whether the node lives, and where it is in the log.
 	Ping(ctx context.Context, in *PingRequest, opts ...grpc.CallOption) (*PingReply, error)
 	// Propose commits a command if the node leads.
 	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeReply, error)
@@ -52,6 +53,8 @@ type PeerClient interface {
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinReply, error)
 	// Remove makes a node no member any longer. Only the leader does it.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveReply, error)
+	// Look has the node ask the leader whether it is a member still.
+	Look(ctx context.Context, in *LookRequest, opts ...grpc.CallOption) (*LookReply, error)
 	// Status tells how the cluster is, as this node sees it.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusReply, error)
 	// Enter makes this node join the cluster that a peer is member of.
@@ -140,6 +143,16 @@ func (c *peerClient) Remove(ctx context.Context, in *RemoveRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *peerClient) Look(ctx context.Context, in *LookRequest, opts ...grpc.CallOption) (*LookReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LookReply)
+	err := c.cc.Invoke(ctx, Peer_Look_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *peerClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusReply, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StatusReply)
@@ -184,7 +197,7 @@ func (c *peerClient) Snapshot(ctx context.Context, in *SnapshotRequest, opts ...
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
 type PeerServer interface {
-	// Ping asks whether the node lives. It touches no disk.
+	// Ping asks whether the node lives, and where it is in the log.
 	Ping(context.Context, *PingRequest) (*PingReply, error)
 	// Propose commits a command if the node leads.
 	Propose(context.Context, *ProposeRequest) (*ProposeReply, error)
@@ -198,6 +211,8 @@ type PeerServer interface {
 	Join(context.Context, *JoinRequest) (*JoinReply, error)
 	// Remove makes a node no member any longer. Only the leader does it.
 	Remove(context.Context, *RemoveRequest) (*RemoveReply, error)
+	// Look has the node ask the leader whether it is a member still.
+	Look(context.Context, *LookRequest) (*LookReply, error)
 	// Status tells how the cluster is, as this node sees it.
 	Status(context.Context, *StatusRequest) (*StatusReply, error)
 	// Enter makes this node join the cluster that a peer is member of.
@@ -236,6 +251,9 @@ func (UnimplementedPeerServer) Join(context.Context, *JoinRequest) (*JoinReply, 
 }
 func (UnimplementedPeerServer) Remove(context.Context, *RemoveRequest) (*RemoveReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Remove not implemented")
+}
+func (UnimplementedPeerServer) Look(context.Context, *LookRequest) (*LookReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Look not implemented")
 }
 func (UnimplementedPeerServer) Status(context.Context, *StatusRequest) (*StatusReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
@@ -396,6 +414,24 @@ func _Peer_Remove_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Look_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(LookRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Look(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Look_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Look(ctx, req.(*LookRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Peer_Status_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StatusRequest)
 	if err := dec(in); err != nil {
@@ -502,6 +538,10 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Remove",
 			Handler:    _Peer_Remove_Handler,
+		},
+		{
+			MethodName: "Look",
+			Handler:    _Peer_Look_Handler,
 		},
 		{
 			MethodName: "Status",

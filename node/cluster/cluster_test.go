@@ -1,0 +1,35 @@
+package cluster
+
+import (
+	"testing"
+)
+
+func TestNodesStartedOneAfterTheOtherFormOneCluster(t *testing.T) {
+	f := newFleet(t)
+	c, a, b := f.add("c", nil), f.add("a", nil), f.add("b", nil)
+	c.start()
+	f.until("c says what it waits for", func() bool { return c.Status(testContext(t)).Problem != "" })
+	b.start()
+	f.until("b says what it waits for", func() bool { return b.Status(testContext(t)).Problem != "" })
+	a.start()
+	f.formed(a, b, c)
+	for _, n := range []*node{a, b, c} {
+		<-n.Formed()
+		name := "from-" + n.id
+		result, err := n.Proposer().Propose(testContext(t), submit(name))
+		if err != nil || result.Errors[0] != nil {
+			t.Fatalf("propose through %s: %v %v", n.id, err, result)
+		}
+		if !n.has(name) {
+			t.Errorf("%s does not have what it was told to be committed", n.id)
+		}
+		for _, reader := range []*node{a, b, c} {
+			if err := reader.ReadBarrier(testContext(t)); err != nil {
+				t.Fatal(err)
+			}
+			if !reader.has(name) {
+				t.Errorf("%s, after a read barrier, does not have what %s acknowledged", reader.id, n.id)
+			}
+		}
+	}
+}

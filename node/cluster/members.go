@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/bgrid-node/bgrid-node/node/cluster/peerpb"
+)
+
+// promoteWithin is how many entries of the log a member may be behind to get a
+// vote.
+const promoteWithin = 256
+
+// promote gives a vote to members that have caught up, on the leader.
+func (c *Cluster) promote() {
+	last := c.raft.Status().LastLog
+	for _, m := range c.Members() {
+		r := c.remote(m.ID)
+		if m.Voter || r == nil {
+			continue
+		}
+		c.mu.Lock()
+		process := c.joined[m.ID]
+		c.mu.Unlock()
+		up, reply, _, _ := r.state()
+		if !up || !reply.HasState || reply.AppliedIndex+promoteWithin < last ||
+			(process != "" && process != string(reply.Instance)) { // what is known is of the process before
+			continue
+		}
+		ctx, cancel := context.WithTimeout(c.ctx, askTime)
+		err := c.raft.AddVoter(ctx, m.ID, m.Address)
+		cancel()
+		if err != nil {
+			c.log.Warn("give a member its vote", "node", m.ID, "error", err)
+			continue
+		}
+		c.log.Info("a member has caught up and votes", "node", m.ID)
+	}
+}
+
+// removeMember answers Remove, on the leader.
+func (c *Cluster) removeMember(ctx context.Context, id string) (*peerpb.RemoveReply, error) {
+	reply := &peerpb.RemoveReply{}
+	if !c.raft.IsLeader() {
+		reply.NotLeader = true
+		reply.LeaderId, reply.LeaderAddress = c.leaderHint()
+		return reply, nil
+	}
+	c.joining.Lock()
+	defer c.joining.Unlock()
+	servers, err := c.raft.Configuration()
+	if err != nil {
+		return nil, err
+	}
+	if reply.Refused = c.irremovable(servers, id); reply.Refused != "" {
+		return reply, nil
+	}
+	if id == c.o.NodeID { // the next leader does it
+		if err := c.raft.Transfer(ctx); err != nil {
+			return nil, err
+		}
+		reply.NotLeader = true
+		reply.LeaderId, reply.LeaderAddress = c.leaderHint()
+		return reply, nil
+	}
+	if err := c.raft.Remove(ctx, id); err != nil {
+		return nil, err
+	}
+	c.log.Info("a member was removed", "node", id)
+	c.work.Go(func() { // a hint: it finds out by itself otherwise
+		for _, addr := range c.book.addresses(id) {
+			err := c.ask(c.ctx, addr, func(ctx context.Context, p peerpb.PeerClient) error {
+				_, err := p.Look(ctx, &peerpb.LookRequest{})
+				return err
+			})
+			if err == nil {
+				return
+			}
+		}
+	})
+	return reply, nil
+}
+
+// irremovable says why a member cannot be removed; "" when it can.
+func (c *Cluster) irremovable(servers []raft.Server, id string) string {
+	gone := serverOf(servers, id)
+	if gone == nil {
+		return fmt.Sprintf("%s is no member: the members are %s", id, memberNames(servers))
+	}
+	if gone.Suffrage != raft.Voter {
+		return ""
+	}
+	voters, up := 0, 0
+	for _, s := range servers {
+		if s.Suffrage != raft.Voter || string(s.ID) == id {
+			continue
+		}
+		voters++
+		if c.Reachable(string(s.ID)) {
+			up++
+		}
+	}
+	switch {
+	case voters == 0:
+		return fmt.Sprintf("%s is the only member with a vote: a cluster cannot be without", id)
+	case up < voters/2+1:
+		return fmt.Sprintf("without %s, %d of the other %d members can be reached, and %d are needed", id, up, voters, voters/2+1)
+	}
+	return ""
+}
+
+func memberNames(servers []raft.Server) string {
+	nodes := make([]*peerpb.DiscoverReply, len(servers))
+	for i, s := range servers {
+		nodes[i] = &peerpb.DiscoverReply{NodeId: string(s.ID)}
+	}
+	return names(nodes)
+}
+
+// Leave makes this node no member any longer. It takes no part from then on, also
+// after a restart, until it is joined again.
+func (c *Cluster) Leave(ctx context.Context) error {
+	addr := c.o.Advertise
+	for range maxHops {
+		var reply *peerpb.RemoveReply
+		err := c.ask(ctx, addr, func(ctx context.Context, p peerpb.PeerClient) (err error) {
+			reply, err = p.Remove(ctx, &peerpb.RemoveRequest{NodeId: c.o.NodeID})
+			return err
+		})
+		switch {
+		case err != nil:
+			return fmt.Errorf("leave the cluster: %w", err)
+		case reply.Refused != "":
+			return fmt.Errorf("leave the cluster: %s", reply.Refused)
+		case !reply.NotLeader:
+			c.leaveOut("it was asked to leave")
+			return nil
+		}
+		if _, err := c.awaitLeader(ctx); err != nil {
+			return fmt.Errorf("leave the cluster: %w", err)
+		}
+		if reply.LeaderAddress != "" {
+			addr = reply.LeaderAddress
+		}
+	}
+	return errors.New("leave the cluster: no leader answered for itself")
+}
+
+// Enter makes this node join the cluster of the node at HOST:PORT: also one that
+// was removed before.
+func (c *Cluster) Enter(ctx context.Context, peer string) error {
+	has, err := c.raft.HasState()
+	if err != nil {
+		return err
+	}
+	r := c.id.get()
+	switch {
+	case has && !r.Removed:
+		return fmt.Errorf("join %s: node %s is a member of the cluster %s already", peer, c.o.NodeID, r.ClusterID)
+	case !has && c.hadData:
+		return fmt.Errorf("join %s: node %s has jobs or results of its own: a node that joins needs an empty data directory", peer, c.o.NodeID)
+	}
+	if err := c.join(ctx, peer); err != nil {
+		return fmt.Errorf("join %s: %w", peer, err)
+	}
+	c.nudge()
+	return nil
+}
