@@ -372,3 +372,26 @@ func TestOutputsThatGrowLargeAreStreamed(t *testing.T) {
 		t.Error("no time of upload")
 	}
 }
+
+// Without a sandbox an action can move its own input root: its outputs are found all
+// the same, and nothing stays behind.
+func TestAnInputRootThatIsMovedIsRemoved(t *testing.T) {
+	b := start(t, nil)
+	elsewhere := t.TempDir() // in the same file system as the worker's
+	for _, script := range []string{
+		`mv "$d" "$d.x"`, `mv "$d" "$d.x"; mkdir "$d"; echo other >"$d/out"`, `mv "$d" ` + elsewhere + `/there; ln -s /etc "$d"`,
+		`mv "$d" "$d.x"; mkdir "$d"; chmod 0 . "$d"`,
+	} {
+		r := b.result(sh(`d=$PWD; echo own >out; `+script, "out"), noInputs)
+		if len(r.OutputFiles) != 1 || b.text(r.OutputFiles[0].Digest) != "own\n" {
+			t.Errorf("%s: outputs %v", script, r.OutputFiles)
+		}
+	}
+	b.kill()
+	<-b.stopped
+	for _, pattern := range []string{b.dir + "/roots/*", b.dir + "/trash/*", elsewhere + "/*"} {
+		if left, err := filepath.Glob(pattern); err != nil || len(left) != 0 {
+			t.Errorf("left behind: %q %v", left, err)
+		}
+	}
+}

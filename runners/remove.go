@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -77,6 +79,28 @@ func newRemover(dir string, workers int, log *slog.Logger) (*remover, error) {
 // add hands over a tree. It blocks while too much waits.
 func (r *remover) add(dirfd int, name string) { r.queue <- doomed{dirfd, name} }
 
+// addMoved hands over a directory that only a descriptor leads to, by its path in
+// /proc. What is in another file system by now is a copy, and stays.
+func (r *remover) addMoved(descriptor string) {
+	path, err := os.Readlink(descriptor)
+	if err != nil || !filepath.IsAbs(path) {
+		return
+	}
+	_ = unix.Chmod(descriptor, 0o700) // without the right to write it has to keep its parent
+	name := r.newName()
+	switch err := unix.Renameat(unix.AT_FDCWD, path, r.dirfd, name); {
+	case err == nil:
+		r.add(r.dirfd, name)
+	case !errors.Is(err, unix.ENOENT): // that one is removed already
+		r.log.Warn("remove an input root that its action moved", "path", path, keyError, err)
+	}
+}
+
+// newName makes a name in the remover's own directory.
+func (r *remover) newName() string {
+	return "moved." + r.life + "." + strconv.FormatInt(r.moved.Add(1), 10)
+}
+
 // close returns when all that was added is removed. It must be called once.
 func (r *remover) close() {
 	close(r.closing)
@@ -134,7 +158,7 @@ func (j *removal) tree(dirfd int, name string, depth int) error {
 
 // moveUp puts a directory that is deep in a tree on the list as one of its own.
 func (j *removal) moveUp(dirfd int, name string) error {
-	to := "deep." + j.r.life + "." + strconv.FormatInt(j.r.moved.Add(1), 10)
+	to := j.r.newName()
 	if err := unix.Renameat(dirfd, name, j.r.dirfd, to); err != nil {
 		return pathError("move", name, err)
 	}

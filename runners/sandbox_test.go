@@ -219,7 +219,7 @@ func TestSandboxesAsOrdinaryUser(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"chroot": TestAnActionRunsInTheChrootThatItNames, "outputs in the root": TestOutputsInTheRootOfAChroot,
 		"shared": TestARootFileSystemIsSharedAndNeverChanged, "root": TestTheOutputOfARootFileSystemMayBeTheRootItself,
-		"user": TestASandboxHasTheUserThatTheActionNames,
+		"user": TestASandboxHasTheUserThatTheActionNames, "moved": TestAnInputRootThatIsMovedIsRemoved,
 	} {
 		t.Run(name, test)
 	}

@@ -161,16 +161,32 @@ func (r *inputRoot) open() error {
 	if st.Mode&0o700 == 0o700 {
 		return nil
 	}
-	if err := unix.Fchmodat(r.dir.rootsfd, r.name, st.Mode&0o7777|0o700, 0); err != nil {
+	if err := unix.Chmod(r.descriptor(), st.Mode&0o7777|0o700); err != nil { // by its name it may be another
 		return fmt.Errorf("make input root readable: %w", err)
 	}
 	return nil
 }
 
-// discard hands an input root to the remover.
+// descriptor is a path to the directory, wherever it is.
+func (r *inputRoot) descriptor() string { return "/proc/self/fd/" + strconv.Itoa(r.fd) }
+
+// discard hands an input root to the remover, and whatever else has its name: an
+// action without a sandbox can have moved it.
 func (d *workDir) discard(r *inputRoot) {
 	if r.fd >= 0 {
+		if r.moved() {
+			d.trash.addMoved(r.descriptor())
+		}
 		unix.Close(r.fd)
 	}
 	d.trash.add(d.rootsfd, r.name)
+}
+
+func (r *inputRoot) moved() bool {
+	var here, there unix.Stat_t
+	if unix.Fstat(r.fd, &here) != nil {
+		return false
+	}
+	err := unix.Fstatat(r.dir.rootsfd, r.name, &there, unix.AT_SYMLINK_NOFOLLOW)
+	return err != nil || here.Dev != there.Dev || here.Ino != there.Ino
 }
