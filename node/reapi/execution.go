@@ -10,6 +10,8 @@ import (
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/bgrid-node/bgrid-node/node/sched"
@@ -78,6 +80,9 @@ func (e *execution) Execute(req *repb.ExecuteRequest, stream repb.Execution_Exec
 	if err != nil {
 		return err
 	}
+	if found, err := e.again(req, instance, stream); found {
+		return err
+	}
 	action, err := e.actions.load(ctx, d)
 	if err != nil {
 		return err
@@ -105,6 +110,17 @@ func (e *execution) Execute(req *repb.ExecuteRequest, stream repb.Execution_Exec
 		return err
 	}
 	return e.follow(ctx, name, hintsOf(req), stream, fromQueue)
+}
+
+// again follows what the same call began before, when the cluster says that its
+// answer was lost: that goes on, whatever is in the stores by now.
+func (e *execution) again(req *repb.ExecuteRequest, instance string, stream repb.Execution_ExecuteServer) (found bool, err error) {
+	o := sched.OriginOf(stream.Context())
+	if !o.Repeated || o.OperationID == "" {
+		return false, nil
+	}
+	err = e.follow(stream.Context(), instance+"/"+o.OperationID, hintsOf(req), stream, fromQueue)
+	return status.Code(err) != codes.NotFound, err
 }
 
 // refuse names more missing blobs than the status of a call has room for: as the

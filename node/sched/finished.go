@@ -38,9 +38,13 @@ func newFinished(ttl time.Duration, most int) *finished {
 
 // Finished returns the state of a new operation that the cache answered. It can
 // be read by its name for Options.FinishedTTL, as long as it is among the newest
-// Options.FinishedMost. r is kept and must not be changed.
+// Options.FinishedMost, and this scheduler runs. r is kept and must not be changed.
 func (s *Scheduler) Finished(sub Submission, r *repb.ExecuteResponse) *State {
-	a := &answer{id: uuid.New(), sub: sub, at: time.Now(), response: r}
+	id, err := uuid.Parse(sub.OperationID)
+	if err != nil {
+		id = uuid.New()
+	}
+	a := &answer{id: id, sub: sub, at: time.Now(), response: r}
 	s.finished.add(a)
 	return a.state()
 }
@@ -64,7 +68,9 @@ func (f *finished) expire(now time.Time) {
 }
 
 func (f *finished) dropOldest() {
-	delete(f.byID, f.order[0].id)
+	if a := f.order[0]; f.byID[a.id] == a { // and not one that was answered again
+		delete(f.byID, a.id)
+	}
 	f.order[0] = nil
 	f.order = f.order[1:]
 }

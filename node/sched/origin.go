@@ -5,6 +5,7 @@ import "context"
 // Origin is what another node of the cluster says of a call that it passes on.
 type Origin struct {
 	OperationID string // for Submission.OperationID
+	Repeated    bool   // the same call was made before; its answer was lost
 	Client      string // the caller's address, for Submission.Client
 }
 

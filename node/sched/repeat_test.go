@@ -2,6 +2,7 @@ package sched
 
 import (
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
 )
@@ -39,6 +40,24 @@ func TestARepeatedSubmissionFindsItsOperation(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestARepeatedAnswerFromTheCacheHasItsName(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, g *grid) {
+		x := sub("a")
+		x.OperationID = "5f4a2b9e-0000-4000-8000-000000000001"
+		want := x.Instance + "/" + x.OperationID
+		for range 2 {
+			time.Sleep(6 * time.Minute)
+			if st := g.Finished(x, nil); st.Name != want {
+				t.Errorf("answered as %s, want %s", st.Name, want)
+			}
+		}
+		time.Sleep(6 * time.Minute) // the first is forgotten
+		if st := g.get(want); !st.Done {
+			t.Errorf("it is %+v", st)
+		}
+	})
 }
 
 func TestAClusterClosesLocalSessionsOfAnyNode(t *testing.T) {

@@ -21,19 +21,26 @@ import (
 type follower struct {
 	r      *Router
 	stream grpc.ServerStream
-	m      method        // what is asked of the next target
-	in     proto.Message // with it
+	asked  question // by the client
+	next   question // for the next target
 	origin sched.Origin
 	last   *longrunningpb.Operation // sent to the client; nil: nothing yet
 	gone   error                    // the client is
+}
+
+// question is a call that a stream of operations answers.
+type question struct {
+	m  method
+	in proto.Message
 }
 
 // execution answers a client's Execute or WaitExecution. The operation's id is
 // chosen here: an Execute whose answer was lost is repeated with the same one, and
 // finds what it began.
 func (r *Router) execution(m method, in proto.Message, stream grpc.ServerStream) error {
-	f := &follower{r: r, stream: stream, m: m, in: in, origin: sched.Origin{Client: clientOf(stream.Context())}}
-	if _, ok := in.(*repb.ExecuteRequest); ok {
+	asked := question{m, in}
+	f := &follower{r: r, stream: stream, asked: asked, next: asked, origin: sched.Origin{Client: clientOf(stream.Context())}}
+	if f.executes() {
 		f.origin.OperationID = uuid.NewString()
 	}
 	err := r.try(stream.Context(), f.attempt)
@@ -43,17 +50,24 @@ func (r *Router) execution(m method, in proto.Message, stream grpc.ServerStream)
 	return err
 }
 
+func (f *follower) executes() bool { _, ok := f.asked.in.(*repb.ExecuteRequest); return ok }
+
 // attempt follows the operation at one target.
 func (f *follower) attempt(ctx context.Context, t *target) (progress bool, err error) {
 	before := f.last
 	err = f.at(ctx, t)
-	if f.last != nil && !f.last.Done {
-		f.m, f.in = f.r.waitExecution(), &repb.WaitExecutionRequest{Name: f.last.Name}
-	}
+	f.origin.Repeated = f.executes()
 	switch {
 	case f.last != nil && f.last.Done, f.gone != nil:
-		err = nil
-	case err == nil:
+		return true, nil
+	case f.last != before:
+		f.next = question{f.r.waitExecution(), &repb.WaitExecutionRequest{Name: f.last.Name}}
+	case status.Code(err) == codes.NotFound && f.executes() && f.next.in != f.asked.in:
+		// The client would ask again what it asked first, and so does its node.
+		f.next = f.asked
+		return false, unavailable("the operation is not there any more: " + status.Convert(err).Message())
+	}
+	if err == nil {
 		err = unavailable("the leader ended a stream before its operation was done")
 	}
 	return f.last != before, err
@@ -61,17 +75,17 @@ func (f *follower) attempt(ctx context.Context, t *target) (progress bool, err e
 
 func (f *follower) at(ctx context.Context, t *target) error {
 	if t.local != nil {
-		return t.local.stream(sched.WithOrigin(ctx, f.origin), f.m.full, f.in, f.stream, f.send)
+		return t.local.stream(sched.WithOrigin(ctx, f.origin), f.next.m.full, f.next.in, f.stream, f.send)
 	}
 	conn, err := f.r.o.Cluster.Conn(t.id)
 	if err != nil {
 		return unavailable(err.Error())
 	}
-	stream, err := conn.NewStream(passOn(ctx, f.origin), &grpc.StreamDesc{ServerStreams: true}, f.m.full, grpc.MaxCallRecvMsgSize(maxReply))
+	stream, err := conn.NewStream(passOn(ctx, f.origin), &grpc.StreamDesc{ServerStreams: true}, f.next.m.full, grpc.MaxCallRecvMsgSize(maxReply))
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(stream.SendMsg(f.in), stream.CloseSend()); err != nil && !errors.Is(err, io.EOF) {
+	if err := errors.Join(stream.SendMsg(f.next.in), stream.CloseSend()); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	for {

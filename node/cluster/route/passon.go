@@ -2,6 +2,7 @@ package route
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/metadata"
@@ -15,20 +16,28 @@ import (
 const (
 	keyOperation = "bgrid-operation-id"
 	keyClient    = "bgrid-client"
+	keyRepeated  = "bgrid-repeated"
 )
 
 // passOn makes the metadata of a client's call those of the call to the leader.
+// What gRPC does not let a client send stays behind: its servers take it, but it
+// would fail the call.
 func passOn(ctx context.Context, o sched.Origin) context.Context {
 	in, _ := metadata.FromIncomingContext(ctx)
 	out := metadata.MD{}
 	for k, v := range in {
-		if !ofTheTransport(k) {
+		if !ofTheTransport(k) && sendable(k, v...) {
 			out[k] = v
 		}
 	}
-	out.Set(keyClient, o.Client)
+	if sendable(keyClient, o.Client) {
+		out.Set(keyClient, o.Client)
+	}
 	if o.OperationID != "" {
 		out.Set(keyOperation, o.OperationID)
+	}
+	if o.Repeated {
+		out.Set(keyRepeated, "1")
 	}
 	return metadata.NewOutgoingContext(ctx, out)
 }
@@ -36,16 +45,30 @@ func passOn(ctx context.Context, o sched.Origin) context.Context {
 // ofTheTransport tells whether a key is about the connection that a call came by.
 func ofTheTransport(key string) bool {
 	switch key {
-	case "content-type", "user-agent", "te", keyClient, keyOperation:
+	case "content-type", "user-agent", "te", keyClient, keyOperation, keyRepeated:
 		return true
 	}
 	return strings.HasPrefix(key, ":") || strings.HasPrefix(key, "grpc-")
 }
 
+// sendable tells whether gRPC takes metadata for sending (its PROTOCOL-HTTP2.md,
+// Custom-Metadata).
+func sendable(key string, values ...string) bool {
+	if strings.Trim(key, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || key == "" {
+		return false
+	}
+	if strings.HasSuffix(key, "-bin") {
+		return true
+	}
+	return !slices.ContainsFunc(values, func(v string) bool {
+		return strings.ContainsFunc(v, func(r rune) bool { return r < ' ' || r > '~' })
+	})
+}
+
 // originOf reads what passOn wrote.
 func originOf(ctx context.Context) sched.Origin {
 	md, _ := metadata.FromIncomingContext(ctx)
-	return sched.Origin{OperationID: first(md, keyOperation), Client: first(md, keyClient)}
+	return sched.Origin{OperationID: first(md, keyOperation), Client: first(md, keyClient), Repeated: first(md, keyRepeated) != ""}
 }
 
 func first(md metadata.MD, key string) string {

@@ -13,7 +13,8 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Cluster is what the router knows of the nodes; *cluster.Cluster is one.
+// Cluster is what the router knows of the nodes; *cluster.Cluster is one. Its
+// methods do not wait, and do not call the router.
 type Cluster interface {
 	// Self is this node's id.
 	Self() string
@@ -29,14 +30,17 @@ type Cluster interface {
 type Options struct {
 	Cluster Cluster // required
 	// Verify tells whether this node still leads at this moment. Before this node
-	// answers NOT_FOUND as the leader, it asks: another one may lead already, and
-	// know what this one does not.
+	// answers as the leader that it does not know something, it asks: another one
+	// may lead already, and know it.
 	Verify func(ctx context.Context) error // required
-	// Patience is how long a call waits while there is no leader, or while the
-	// leader answers UNAVAILABLE; then its client is told so. Default 10 s.
+	// Patience is how long there may be no leader, or how long the leader may go on
+	// answering UNAVAILABLE, until clients are told so. Default 10 s.
 	Patience time.Duration
 	Logger   *slog.Logger // nil: slog.Default()
 }
+
+// Keys of log lines.
+const keyLeader = "leader"
 
 // Router sends calls to whichever node leads.
 type Router struct {

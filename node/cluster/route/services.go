@@ -65,12 +65,18 @@ func (s *Services) stream(ctx context.Context, method string, in proto.Message, 
 	return s.certain(ctx, m.handle(m.impl, &inProcess{ServerStream: outer, ctx: ctx, in: in, send: send}))
 }
 
-// certain lets NOT_FOUND through only while this node leads.
+// certain lets an error through that says what the leader does not know only while
+// this node leads: NOT_FOUND, and INVALID_ARGUMENT, by which unknown bot sessions are
+// refused, and the cancellation of unknown operations.
 func (s *Services) certain(ctx context.Context, err error) error {
-	if status.Code(err) != codes.NotFound {
+	if c := status.Code(err); c != codes.NotFound && c != codes.InvalidArgument {
 		return err
 	}
-	if lost := s.verify(ctx); lost != nil {
+	lost := s.verify(ctx)
+	if lost == nil {
+		lost = ctx.Err() // this node may lead again, but did not in between
+	}
+	if lost != nil {
 		return unavailable("the leader changes: " + lost.Error())
 	}
 	return err

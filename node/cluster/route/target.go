@@ -4,10 +4,7 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // target is who answers calls, for as long as that stays so.
@@ -57,39 +54,33 @@ func (r *Router) watch() {
 
 // look makes the leader of this moment the target.
 func (r *Router) look() {
-	id, ok := r.o.Cluster.Leader()
-	if !ok {
-		id = ""
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.settle(id)
+	r.settle()
 }
 
 func (r *Router) setLocal(s *Services) {
-	id, ok := r.o.Cluster.Leader()
-	if !ok {
-		id = ""
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.local = s
-	r.settle(id)
+	r.settle()
 }
 
 // settle changes the target if it should be another. This node serves while it
 // has services, whatever it heard of another leader a moment ago: they are taken
-// away when it does not lead. The caller holds mu.
-func (r *Router) settle(id string) {
+// away when it does not lead. The caller holds mu, so that of two looks the later
+// one counts.
+func (r *Router) settle() {
 	if r.closed {
 		return
 	}
 	var local *Services
+	id, ok := r.o.Cluster.Leader()
 	switch {
 	case r.local != nil:
 		id, local = r.o.Cluster.Self(), r.local
-	case id == r.o.Cluster.Self():
-		id = "" // it will serve soon
+	case !ok, id == r.o.Cluster.Self(): // this node will serve soon
+		id = ""
 	}
 	if id != r.target.id || local != r.target.local {
 		r.retarget(id, local)
@@ -102,7 +93,7 @@ func (r *Router) retarget(id string, local *Services) {
 	switch {
 	case id != "":
 		r.lost = time.Time{}
-		r.log.Debug("calls go to", "leader", id)
+		r.log.Debug("calls go to the leader", keyLeader, id)
 	case r.lost.IsZero():
 		r.lost = time.Now()
 	}
@@ -136,15 +127,4 @@ func (r *Router) await(ctx context.Context) (*target, error) {
 		}
 		timer.Stop()
 	}
-}
-
-// comeBack is the RetryInfo of calls that nobody could answer.
-const comeBack = time.Second
-
-func unavailable(message string) error {
-	s := status.New(codes.Unavailable, message)
-	if with, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(comeBack)}); err == nil {
-		s = with
-	}
-	return s.Err()
 }

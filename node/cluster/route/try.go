@@ -19,14 +19,18 @@ const (
 type attempt func(ctx context.Context, t *target) (progress bool, err error)
 
 // try repeats an attempt until it ends with something other than a change of the
-// leader, or until patience does. The caller's context bounds all of it.
+// leader, or until patience does: that counts from the first of several failures in
+// a row, however long the call went well before. The caller's context bounds all
+// of it.
 func (r *Router) try(ctx context.Context, do attempt) error {
-	began, pause := time.Now(), firstPause
+	var failing time.Time
+	pause := firstPause
 	for {
 		t, err := r.await(ctx)
 		if err != nil {
 			return err
 		}
+		began := time.Now()
 		during, end := t.during(ctx)
 		progress, err := do(during, t)
 		end()
@@ -35,16 +39,17 @@ func (r *Router) try(ctx context.Context, do attempt) error {
 			return nil
 		case ctx.Err() != nil:
 			return status.FromContextError(ctx.Err()).Err()
-		case !passes(err):
+		case !t.over() && !passes(err):
 			return err
 		}
-		if progress || t.over() {
-			began, pause = time.Now(), firstPause
+		now := time.Now()
+		if failing.IsZero() || progress || t.over() || now.Sub(began) >= r.o.Patience {
+			failing, pause = now, firstPause
 		}
-		if time.Since(began) > r.o.Patience {
-			return err
+		if now.Sub(failing) >= r.o.Patience {
+			return asUnavailable(err)
 		}
-		if err := rest(ctx, pause); err != nil {
+		if err := t.rest(ctx, pause); err != nil {
 			return err
 		}
 		pause = min(2*pause, lastPause)
@@ -58,11 +63,14 @@ func passes(err error) bool {
 	return c == codes.Unavailable || c == codes.Canceled
 }
 
-func rest(ctx context.Context, d time.Duration) error {
+// rest waits for d, or until another target is to be asked.
+func (t *target) rest(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return nil
+	case <-t.ctx.Done():
 		return nil
 	case <-ctx.Done():
 		return status.FromContextError(ctx.Err()).Err()

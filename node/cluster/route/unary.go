@@ -2,12 +2,16 @@ package route
 
 import (
 	"context"
+	"errors"
+	"time"
 
+	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/bgrid-node/bgrid-node/node/sched"
 )
@@ -21,19 +25,29 @@ const maxReply = 256 << 20
 func (r *Router) unary(ctx context.Context, m method, in proto.Message) (proto.Message, error) {
 	var out proto.Message
 	o := sched.Origin{Client: clientOf(ctx)}
-	repeated := false
+	began := time.Now()
 	err := r.try(ctx, func(ctx context.Context, t *target) (bool, error) {
-		reply, err := r.unaryAt(ctx, t, m, in, o)
-		if repeated && isDelete(m) && status.Code(err) == codes.NotFound { // by the call before, whose answer was lost
+		reply, err := r.unaryAt(ctx, t, m, left(in, time.Since(began)), o)
+		if o.Repeated && isDelete(m) && status.Code(err) == codes.NotFound { // by the call before, whose answer was lost
 			reply, err = m.out.New().Interface(), nil
 		}
-		out, repeated = reply, true
+		out, o.Repeated = reply, true
 		return false, err
 	})
 	return out, err
 }
 
 func isDelete(m method) bool { return m.full == "/google.longrunning.Operations/DeleteOperation" }
+
+// left is what is asked after some time: who waits for an operation waits no
+// longer than it said, whoever leads meanwhile.
+func left(in proto.Message, passed time.Duration) proto.Message {
+	w, ok := in.(*longrunningpb.WaitOperationRequest)
+	if !ok || w.Timeout.CheckValid() != nil || w.Timeout.AsDuration() < 0 {
+		return in
+	}
+	return &longrunningpb.WaitOperationRequest{Name: w.Name, Timeout: durationpb.New(max(0, w.Timeout.AsDuration()-passed))}
+}
 
 // unaryAt asks one target.
 func (r *Router) unaryAt(ctx context.Context, t *target, m method, in proto.Message, o sched.Origin) (proto.Message, error) {
@@ -69,17 +83,20 @@ func (r *Router) peerUnary(ctx context.Context, m method, in proto.Message) (pro
 	return out, t.settle(ctx, err)
 }
 
-// settle makes an error that the end of the target caused UNAVAILABLE.
+// settle makes an error UNAVAILABLE that the end of the target may have caused.
+// The caller, whose context is ctx, did not.
 func (t *target) settle(ctx context.Context, err error) error {
-	if err != nil && t.over() && ctx.Err() == nil && passes(err) {
+	if err != nil && ctx.Err() == nil && (t.over() || status.Code(err) == codes.Canceled) {
 		return unavailable("the leader changes")
 	}
 	return err
 }
 
 // lead returns this node as the target; UNAVAILABLE when it does not lead. One that
-// was just elected is waited for.
+// was just elected is waited for: less long than the caller has patience.
 func (r *Router) lead(ctx context.Context) (*target, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, r.o.Patience/2, errNotYet)
+	defer cancel()
 	for {
 		r.mu.Lock()
 		t, changed, closed := r.target, r.changed, r.closed
@@ -90,10 +107,23 @@ func (r *Router) lead(ctx context.Context) (*target, error) {
 		if id, ok := r.o.Cluster.Leader(); closed || !ok || id != r.o.Cluster.Self() {
 			return nil, unavailable("this node does not lead")
 		}
+		timer := time.NewTimer(lookEvery) // it may lose the lead before it serves
 		select {
 		case <-changed:
+		case <-timer.C:
 		case <-ctx.Done():
-			return nil, status.FromContextError(ctx.Err()).Err()
+			timer.Stop()
+			return nil, notYet(ctx)
 		}
+		timer.Stop()
 	}
+}
+
+var errNotYet = errors.New("this node leads, and does not serve yet")
+
+func notYet(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), errNotYet) {
+		return unavailable(errNotYet.Error())
+	}
+	return status.FromContextError(ctx.Err()).Err()
 }
