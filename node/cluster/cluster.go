@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/raft"
 	"google.golang.org/grpc"
 
 	"github.com/bgrid-node/bgrid-node/node/cluster/link"
@@ -44,16 +43,17 @@ type Cluster struct {
 	dialer *link.Dialer
 	server *link.Server
 	stream *streamLayer
-	trans  *raft.NetworkTransport
+	trans  *transport
 	raft   *raftfsm.Raft
 	rpc    *grpc.Server
 	book   *book
 
-	changed *notifier     // members, reachability, leader, quorum
-	wake    chan struct{} // has the life go on at once
-	formed  chan struct{}
-	once    sync.Once // closes formed
-	reads   readers
+	changed  *notifier     // members, reachability, leader, quorum
+	wake     chan struct{} // has the life go on at once
+	formed   chan struct{}
+	once     sync.Once // closes formed
+	reads    readers
+	patience time.Duration // without a quorum, after which reads fail
 
 	mu      sync.Mutex
 	view    view               // as the watch saw it last
@@ -107,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Cluster, error) {
 		o: o, log: o.Logger, id: id, instance: make([]byte, 16),
 		book: newBook(), changed: newNotifier(), remotes: map[string]*remote{}, joined: map[string]string{},
 		wake: make(chan struct{}, 1), formed: make(chan struct{}),
-		view: view{since: time.Now()},
+		view: view{since: time.Now()}, patience: noQuorumPatience,
 	}
 	_, _ = rand.Read(c.instance) // never fails
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -212,8 +212,8 @@ func (c *Cluster) Quorum() (ok bool, since time.Time) {
 	return c.view.quorum, c.view.since
 }
 
-// Transfer hands leadership over, if this node leads. The new leader is known
-// when it returns nil.
+// Transfer hands leadership over, if this node leads. When it returns nil, this
+// node leads no longer.
 func (c *Cluster) Transfer(ctx context.Context) error {
 	if !c.raft.IsLeader() {
 		return nil

@@ -153,7 +153,7 @@ func differs(here, there map[string]string, other string) string {
 	slices.Sort(keys)
 	for _, k := range keys {
 		if here[k] != there[k] {
-			return fmt.Sprintf("%s is %q on node %s and %q here: it must be the same on all members", k, there[k], other, here[k])
+			return fmt.Sprintf("--%s is %q on node %s and %q here: it must be the same on all members", k, there[k], other, here[k])
 		}
 	}
 	return ""

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/hashicorp/raft"
@@ -43,10 +42,8 @@ func (c *Cluster) promote() {
 
 // removeMember answers Remove, on the leader.
 func (c *Cluster) removeMember(ctx context.Context, id string) (*peerpb.RemoveReply, error) {
-	reply := &peerpb.RemoveReply{}
-	if !c.raft.IsLeader() {
-		reply.NotLeader = true
-		reply.LeaderId, reply.LeaderAddress = c.leaderHint()
+	reply := &peerpb.RemoveReply{NotLeader: !c.raft.IsLeader()}
+	if reply.NotLeader {
 		return reply, nil
 	}
 	c.joining.Lock()
@@ -63,7 +60,6 @@ func (c *Cluster) removeMember(ctx context.Context, id string) (*peerpb.RemoveRe
 			return nil, err
 		}
 		reply.NotLeader = true
-		reply.LeaderId, reply.LeaderAddress = c.leaderHint()
 		return reply, nil
 	}
 	if err := c.raft.Remove(ctx, id); err != nil {
@@ -120,33 +116,45 @@ func memberNames(servers []raft.Server) string {
 	return names(nodes)
 }
 
+// Remove makes a node no member any longer, whichever node leads. Refused: with
+// one line for people.
+func (c *Cluster) Remove(ctx context.Context, id string) error {
+	for range maxHops {
+		reply, err := c.removeMember(ctx, id)
+		if err == nil && reply.NotLeader {
+			var leader string
+			if leader, err = c.awaitLeader(ctx); err == nil && leader != c.o.NodeID {
+				reply, err = c.removeAt(ctx, leader, id)
+			}
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("remove node %s: %w", id, err)
+		case reply.Refused != "":
+			return fmt.Errorf("remove node %s: %s", id, reply.Refused)
+		case !reply.NotLeader:
+			return nil
+		}
+	}
+	return fmt.Errorf("remove node %s: the leader changes too often", id)
+}
+
+func (c *Cluster) removeAt(ctx context.Context, leader, id string) (*peerpb.RemoveReply, error) {
+	conn, err := c.Conn(leader)
+	if err != nil {
+		return nil, err
+	}
+	return peerpb.NewPeerClient(conn).Remove(ctx, &peerpb.RemoveRequest{NodeId: id, Forwarded: true})
+}
+
 // Leave makes this node no member any longer. It takes no part from then on, also
 // after a restart, until it is joined again.
 func (c *Cluster) Leave(ctx context.Context) error {
-	addr := c.o.Advertise
-	for range maxHops {
-		var reply *peerpb.RemoveReply
-		err := c.ask(ctx, addr, func(ctx context.Context, p peerpb.PeerClient) (err error) {
-			reply, err = p.Remove(ctx, &peerpb.RemoveRequest{NodeId: c.o.NodeID})
-			return err
-		})
-		switch {
-		case err != nil:
-			return fmt.Errorf("leave the cluster: %w", err)
-		case reply.Refused != "":
-			return fmt.Errorf("leave the cluster: %s", reply.Refused)
-		case !reply.NotLeader:
-			c.leaveOut("it was asked to leave")
-			return nil
-		}
-		if _, err := c.awaitLeader(ctx); err != nil {
-			return fmt.Errorf("leave the cluster: %w", err)
-		}
-		if reply.LeaderAddress != "" {
-			addr = reply.LeaderAddress
-		}
+	if err := c.Remove(ctx, c.o.NodeID); err != nil {
+		return err
 	}
-	return errors.New("leave the cluster: no leader answered for itself")
+	c.leaveOut("it was asked to leave")
+	return nil
 }
 
 // Enter makes this node join the cluster of the node at HOST:PORT: also one that

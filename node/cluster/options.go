@@ -16,7 +16,7 @@ import (
 
 // Options are what a clustered node is made of.
 type Options struct {
-	// NodeID names the node, for good: 1 to 63 letters, digits, dots, dashes and
+	// NodeID names the node, for good: 1 to 255 letters, digits, dots, dashes and
 	// underscores.
 	NodeID string
 	// Advertise is HOST:PORT of the peer port, as the other nodes reach it.
@@ -63,11 +63,11 @@ const (
 	noQuorumPatience = 10 * time.Second       // then reads fail rather than wait
 )
 
-// nodeID keeps names free of what separates them elsewhere, "@" among it.
-const nodeIDRule = "1 to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+// nodeIDRule keeps names free of what separates them elsewhere, "@" among it.
+const nodeIDRule = "1 to 255 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
 
 func validNodeID(id string) bool {
-	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`).MatchString(id)
+	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`).MatchString(id)
 }
 
 // Validate says what is wrong, in one line for people.

@@ -92,8 +92,14 @@ func (s *service) Join(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.Jo
 }
 
 func (s *service) Remove(ctx context.Context, req *peerpb.RemoveRequest) (*peerpb.RemoveReply, error) {
-	reply, err := s.c.removeMember(ctx, req.NodeId)
-	return reply, errorOf(err)
+	if req.Forwarded {
+		reply, err := s.c.removeMember(ctx, req.NodeId)
+		return reply, errorOf(err)
+	}
+	if err := s.c.Remove(ctx, req.NodeId); err != nil {
+		return &peerpb.RemoveReply{Refused: err.Error()}, nil
+	}
+	return &peerpb.RemoveReply{}, nil
 }
 
 func (s *service) Look(context.Context, *peerpb.LookRequest) (*peerpb.LookReply, error) {
@@ -113,23 +119,29 @@ func (s *service) Enter(ctx context.Context, req *peerpb.EnterRequest) (*peerpb.
 	return &peerpb.EnterReply{}, nil
 }
 
-func (s *service) Transfer(ctx context.Context, _ *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
-	reply := &peerpb.TransferReply{}
-	if !s.c.raft.IsLeader() {
-		reply.NotLeader = true
-		reply.LeaderId, reply.LeaderAddress = s.c.leaderHint()
-		return reply, nil
+func (s *service) Transfer(ctx context.Context, req *peerpb.TransferRequest) (*peerpb.TransferReply, error) {
+	leader, err := s.c.awaitLeader(ctx)
+	if err != nil {
+		return nil, errorOf(err)
 	}
-	if !slices.ContainsFunc(s.c.Members(), func(m Member) bool { return m.ID != s.c.o.NodeID && m.Voter }) {
-		reply.Refused = "there is no other member with a vote to take it"
-		return reply, nil
+	if leader != s.c.o.NodeID {
+		if req.Forwarded {
+			return &peerpb.TransferReply{LeaderId: leader}, nil // it moved already
+		}
+		conn, err := s.c.Conn(leader)
+		if err != nil {
+			return nil, errorOf(err)
+		}
+		return peerpb.NewPeerClient(conn).Transfer(ctx, &peerpb.TransferRequest{Forwarded: true})
+	}
+	if !slices.ContainsFunc(s.c.Members(), func(m Member) bool { return m.ID != leader && m.Voter }) {
+		return &peerpb.TransferReply{Refused: "there is no other member with a vote to take leadership"}, nil
 	}
 	if err := s.c.Transfer(ctx); err != nil {
 		return nil, errorOf(err)
 	}
-	id, err := s.c.awaitLeader(ctx)
-	reply.LeaderId = id
-	return reply, errorOf(err)
+	next, err := s.c.awaitLeader(ctx)
+	return &peerpb.TransferReply{LeaderId: next}, errorOf(err)
 }
 
 func (s *service) Snapshot(ctx context.Context, _ *peerpb.SnapshotRequest) (*peerpb.SnapshotReply, error) {

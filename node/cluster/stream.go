@@ -9,15 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 
 	"github.com/bgrid-node/bgrid-node/node/cluster/link"
 )
-
-// raftTime bounds an exchange of the log's messages, a follower's sync included.
-// Broken networks are noticed earlier, by the link's own time-outs.
-const raftTime = 5 * time.Second
 
 // streamLayer carries raft's messages over the link. Its connections end when
 // this node stops to take part.
@@ -33,18 +28,6 @@ type streamLayer struct {
 
 func newStreamLayer(c *Cluster) *streamLayer {
 	return &streamLayer{c: c, accepted: make(chan net.Conn), done: make(chan struct{}), open: map[*streamConn]struct{}{}}
-}
-
-// newTransport returns raft's transport over the link. Nodes are dialled by id,
-// wherever they are now.
-func newTransport(c *Cluster) *raft.NetworkTransport {
-	return raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Stream:                c.stream,
-		ServerAddressProvider: c.stream,
-		MaxPool:               3,
-		Timeout:               raftTime,
-		Logger:                hclog.NewNullLogger(), // which peers cannot be reached is told by the pings
-	})
 }
 
 // ServerAddr implements raft.ServerAddressProvider: the address names the node,

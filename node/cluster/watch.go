@@ -58,7 +58,8 @@ func (c *Cluster) look() {
 }
 
 // hearsLeader tells whether this node is a member that leads, or follows a leader
-// that it heard from within the election time-out.
+// that it heard from not long ago: raft takes one to two election time-outs to
+// give a leader up.
 func (c *Cluster) hearsLeader(servers []raft.Server) bool {
 	if !slices.ContainsFunc(servers, func(s raft.Server) bool { return string(s.ID) == c.o.NodeID }) {
 		return false
@@ -67,7 +68,7 @@ func (c *Cluster) hearsLeader(servers []raft.Server) bool {
 	if s.State == raft.Leader.String() {
 		return true
 	}
-	return s.Leader != "" && s.LastContact >= 0 && s.LastContact <= c.o.Raft.ElectionTimeout
+	return s.Leader != "" && s.LastContact >= 0 && s.LastContact <= 2*c.o.Raft.ElectionTimeout
 }
 
 func membersOf(servers []raft.Server) []Member {

@@ -1067,6 +1067,7 @@ func (x *Server) GetVoter() bool {
 type RemoveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Forwarded     bool                   `protobuf:"varint,2,opt,name=forwarded,proto3" json:"forwarded,omitempty"` // by another node: answer not_leader rather than ask further
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1108,12 +1109,17 @@ func (x *RemoveRequest) GetNodeId() string {
 	return ""
 }
 
+func (x *RemoveRequest) GetForwarded() bool {
+	if x != nil {
+		return x.Forwarded
+	}
+	return false
+}
+
 type RemoveReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NotLeader     bool                   `protobuf:"varint,1,opt,name=not_leader,json=notLeader,proto3" json:"not_leader,omitempty"`
-	LeaderId      string                 `protobuf:"bytes,2,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
-	LeaderAddress string                 `protobuf:"bytes,3,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
-	Refused       string                 `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1153,20 +1159,6 @@ func (x *RemoveReply) GetNotLeader() bool {
 		return x.NotLeader
 	}
 	return false
-}
-
-func (x *RemoveReply) GetLeaderId() string {
-	if x != nil {
-		return x.LeaderId
-	}
-	return ""
-}
-
-func (x *RemoveReply) GetLeaderAddress() string {
-	if x != nil {
-		return x.LeaderAddress
-	}
-	return ""
 }
 
 func (x *RemoveReply) GetRefused() string {
@@ -1426,7 +1418,7 @@ func (x *EnterReply) GetRefused() string {
 
 type TransferRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	To            string                 `protobuf:"bytes,1,opt,name=to,proto3" json:"to,omitempty"` // node id; empty: whoever is best
+	Forwarded     bool                   `protobuf:"varint,1,opt,name=forwarded,proto3" json:"forwarded,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1461,19 +1453,17 @@ func (*TransferRequest) Descriptor() ([]byte, []int) {
 	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{22}
 }
 
-func (x *TransferRequest) GetTo() string {
+func (x *TransferRequest) GetForwarded() bool {
 	if x != nil {
-		return x.To
+		return x.Forwarded
 	}
-	return ""
+	return false
 }
 
 type TransferReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	NotLeader     bool                   `protobuf:"varint,1,opt,name=not_leader,json=notLeader,proto3" json:"not_leader,omitempty"`
-	LeaderId      string                 `protobuf:"bytes,2,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
-	LeaderAddress string                 `protobuf:"bytes,3,opt,name=leader_address,json=leaderAddress,proto3" json:"leader_address,omitempty"`
-	Refused       string                 `protobuf:"bytes,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	LeaderId      string                 `protobuf:"bytes,1,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"` // from now on
+	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1508,23 +1498,9 @@ func (*TransferReply) Descriptor() ([]byte, []int) {
 	return file_node_cluster_peerpb_peer_proto_rawDescGZIP(), []int{23}
 }
 
-func (x *TransferReply) GetNotLeader() bool {
-	if x != nil {
-		return x.NotLeader
-	}
-	return false
-}
-
 func (x *TransferReply) GetLeaderId() string {
 	if x != nil {
 		return x.LeaderId
-	}
-	return ""
-}
-
-func (x *TransferReply) GetLeaderAddress() string {
-	if x != nil {
-		return x.LeaderAddress
 	}
 	return ""
 }
@@ -1721,15 +1697,14 @@ const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"\x06Server\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"(\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"F\n" +
 	"\rRemoveRequest\x12\x17\n" +
-	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"\x8a\x01\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1c\n" +
+	"\tforwarded\x18\x02 \x01(\bR\tforwarded\"F\n" +
 	"\vRemoveReply\x12\x1d\n" +
 	"\n" +
-	"not_leader\x18\x01 \x01(\bR\tnotLeader\x12\x1b\n" +
-	"\tleader_id\x18\x02 \x01(\tR\bleaderId\x12%\n" +
-	"\x0eleader_address\x18\x03 \x01(\tR\rleaderAddress\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\tR\arefused\"\r\n" +
+	"not_leader\x18\x01 \x01(\bR\tnotLeader\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\"\r\n" +
 	"\vLookRequest\"\v\n" +
 	"\tLookReply\"%\n" +
 	"\rStatusRequest\x12\x14\n" +
@@ -1740,15 +1715,12 @@ const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"\x04peer\x18\x01 \x01(\tR\x04peer\"&\n" +
 	"\n" +
 	"EnterReply\x12\x18\n" +
-	"\arefused\x18\x01 \x01(\tR\arefused\"!\n" +
-	"\x0fTransferRequest\x12\x0e\n" +
-	"\x02to\x18\x01 \x01(\tR\x02to\"\x8c\x01\n" +
-	"\rTransferReply\x12\x1d\n" +
-	"\n" +
-	"not_leader\x18\x01 \x01(\bR\tnotLeader\x12\x1b\n" +
-	"\tleader_id\x18\x02 \x01(\tR\bleaderId\x12%\n" +
-	"\x0eleader_address\x18\x03 \x01(\tR\rleaderAddress\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\tR\arefused\"\x11\n" +
+	"\arefused\x18\x01 \x01(\tR\arefused\"/\n" +
+	"\x0fTransferRequest\x12\x1c\n" +
+	"\tforwarded\x18\x01 \x01(\bR\tforwarded\"F\n" +
+	"\rTransferReply\x12\x1b\n" +
+	"\tleader_id\x18\x01 \x01(\tR\bleaderId\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\"\x11\n" +
 	"\x0fSnapshotRequest\"\x0f\n" +
 	"\rSnapshotReply2\xbc\x06\n" +
 	"\x04Peer\x12<\n" +

@@ -51,7 +51,7 @@ type PeerClient interface {
 	Grant(ctx context.Context, in *GrantRequest, opts ...grpc.CallOption) (*GrantReply, error)
 	// Join makes a node a member, or tells one that it is. Only the leader does it.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinReply, error)
-	// Remove makes a node no member any longer. Only the leader does it.
+	// Remove makes a node no member any longer. Any node passes it to the leader.
 	Remove(ctx context.Context, in *RemoveRequest, opts ...grpc.CallOption) (*RemoveReply, error)
 	// Look has the node ask the leader whether it is a member still.
 	Look(ctx context.Context, in *LookRequest, opts ...grpc.CallOption) (*LookReply, error)
@@ -59,7 +59,7 @@ type PeerClient interface {
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusReply, error)
 	// Enter makes this node join the cluster that a peer is member of.
 	Enter(ctx context.Context, in *EnterRequest, opts ...grpc.CallOption) (*EnterReply, error)
-	// Transfer hands leadership over. Only the leader does it.
+	// Transfer has the leader hand leadership over. Any node passes it to the leader.
 	Transfer(ctx context.Context, in *TransferRequest, opts ...grpc.CallOption) (*TransferReply, error)
 	// Snapshot has this node write a snapshot, so that its log gets shorter.
 	Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*SnapshotReply, error)
@@ -209,7 +209,7 @@ type PeerServer interface {
 	Grant(context.Context, *GrantRequest) (*GrantReply, error)
 	// Join makes a node a member, or tells one that it is. Only the leader does it.
 	Join(context.Context, *JoinRequest) (*JoinReply, error)
-	// Remove makes a node no member any longer. Only the leader does it.
+	// Remove makes a node no member any longer. Any node passes it to the leader.
 	Remove(context.Context, *RemoveRequest) (*RemoveReply, error)
 	// Look has the node ask the leader whether it is a member still.
 	Look(context.Context, *LookRequest) (*LookReply, error)
@@ -217,7 +217,7 @@ type PeerServer interface {
 	Status(context.Context, *StatusRequest) (*StatusReply, error)
 	// Enter makes this node join the cluster that a peer is member of.
 	Enter(context.Context, *EnterRequest) (*EnterReply, error)
-	// Transfer hands leadership over. Only the leader does it.
+	// Transfer has the leader hand leadership over. Any node passes it to the leader.
 	Transfer(context.Context, *TransferRequest) (*TransferReply, error)
 	// Snapshot has this node write a snapshot, so that its log gets shorter.
 	Snapshot(context.Context, *SnapshotRequest) (*SnapshotReply, error)
