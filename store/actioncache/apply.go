@@ -46,7 +46,7 @@ func (s *Store) apply(index uint64, ws []Write) error {
 	if err := s.admit(ws); err != nil {
 		return err
 	}
-	a := applying{s: s, index: index, meta: s.meta}
+	a := applying{s: s, side: s.side, index: index, meta: s.meta}
 	a.meta.begun = max(a.meta.begun, index)
 	if err := a.all(ws); err != nil {
 		s.broken = err
@@ -81,6 +81,7 @@ func (s *Store) admit(ws []Write) error {
 // applying is one Apply.
 type applying struct {
 	s       *Store
+	side    side
 	index   uint64
 	meta    meta
 	txn     *badger.Txn
@@ -144,7 +145,7 @@ func (a *applying) write(w *Write) error {
 	}
 	k := key{w.Instance, w.Action}
 	at := k.bytes()
-	old, exists, err := headerOf(a.txn, at)
+	old, exists, err := headerOf(a.txn, a.side.at(at))
 	if err != nil {
 		return err
 	}
@@ -186,10 +187,10 @@ func (a *applying) forget(seq uint64) error {
 
 func (a *applying) set(k, v []byte) error {
 	a.size += len(k) + len(v) + 32
-	return a.txn.Set(k, v)
+	return a.txn.Set(a.side.at(k), v)
 }
 
 func (a *applying) delete(k []byte) error {
 	a.size += len(k) + 32
-	return a.txn.Delete(k)
+	return a.txn.Delete(a.side.at(k))
 }

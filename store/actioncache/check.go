@@ -21,7 +21,8 @@ func (s *Store) Check(ctx context.Context) error {
 	c := checking{ctx: ctx, orders: make(map[uint64]string)}
 	err := s.view(func(txn *badger.Txn) error {
 		var err error
-		if c.meta, err = metaOf(txn); err != nil {
+		c.side = s.side
+		if c.meta, err = metaOf(txn, s.side); err != nil {
 			return err
 		}
 		if err := c.each(txn, orderPrefix, c.order); err != nil {
@@ -46,6 +47,7 @@ func (s *Store) Check(ctx context.Context) error {
 
 type checking struct {
 	ctx     context.Context //nolint:containedctx // of the one call that it is
+	side    side
 	meta    meta
 	orders  map[uint64]string // the entry's key; deleted once the entry was seen
 	entries uint64
@@ -60,7 +62,7 @@ func (c *checking) broken(format string, args ...any) {
 }
 
 func (c *checking) each(txn *badger.Txn, prefix byte, visit func(k, v []byte)) error {
-	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{prefix}})
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: c.side.at([]byte{prefix})})
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		if c.ctx.Err() != nil {
@@ -70,7 +72,7 @@ func (c *checking) each(txn *badger.Txn, prefix byte, visit func(k, v []byte)) e
 		if err != nil {
 			return err
 		}
-		visit(it.Item().Key(), value)
+		visit(c.side.strip(it.Item().Key()), value)
 	}
 	return nil
 }
@@ -114,17 +116,17 @@ func (c *checking) entry(k, v []byte) {
 func (s *Store) Dump(ctx context.Context, to io.Writer) error {
 	w := bufio.NewWriter(to)
 	err := s.view(func(txn *badger.Txn) error {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{orderPrefix}})
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: s.side.at([]byte{orderPrefix})})
 		defer it.Close()
 		for it.Rewind(); it.Valid(); it.Next() {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			if err := dumpEntry(w, txn, it.Item()); err != nil {
+			if err := dumpEntry(w, txn, s.side, it.Item()); err != nil {
 				return err
 			}
 		}
-		m, err := metaOf(txn)
+		m, err := metaOf(txn, s.side)
 		fmt.Fprintf(w, "entries %d\n", m.entries)
 		return err
 	})
@@ -134,7 +136,7 @@ func (s *Store) Dump(ctx context.Context, to io.Writer) error {
 	return w.Flush()
 }
 
-func dumpEntry(w io.Writer, txn *badger.Txn, order *badger.Item) error {
+func dumpEntry(w io.Writer, txn *badger.Txn, on side, order *badger.Item) error {
 	at, err := order.ValueCopy(nil)
 	if err != nil {
 		return err
@@ -143,7 +145,7 @@ func dumpEntry(w io.Writer, txn *badger.Txn, order *badger.Item) error {
 	if err != nil {
 		return err
 	}
-	r, err := recordOf(txn, at)
+	r, err := recordOf(txn, on.at(at))
 	if err != nil {
 		return err
 	}
@@ -155,12 +157,14 @@ func dumpEntry(w io.Writer, txn *badger.Txn, order *badger.Item) error {
 	return nil
 }
 
-// view reads one state of the store.
+// view reads one state of the store, on the side that is live meanwhile.
 func (s *Store) view(read func(*badger.Txn) error) error {
 	done, err := s.use()
 	if err != nil {
 		return err
 	}
 	defer done()
+	s.sideMu.RLock()
+	defer s.sideMu.RUnlock()
 	return s.db.View(read)
 }

@@ -63,7 +63,7 @@ func (s *Store) incomplete(k key, r *result, era uint64) error {
 func (s *Store) load(ctx context.Context, k key, era uint64) (*result, error) {
 	var r record
 	err := s.view(func(txn *badger.Txn) (err error) {
-		r, err = recordOf(txn, k.bytes())
+		r, err = recordOf(txn, s.side.at(k.bytes()))
 		return err
 	})
 	if errors.Is(err, badger.ErrKeyNotFound) {

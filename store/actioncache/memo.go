@@ -90,6 +90,17 @@ func (m *memo[K, V]) drop(k K) {
 	}
 }
 
+// clear forgets everything.
+func (m *memo[K, V]) clear() {
+	for i := range m.stripes {
+		s := &m.stripes[i]
+		s.mu.Lock()
+		s.version++
+		s.young, s.old, s.used, s.usedOld = make(map[K]V), nil, 0, 0
+		s.mu.Unlock()
+	}
+}
+
 func (s *stripe[K, V]) add(k K, v V) {
 	if _, ok := s.old[k]; ok {
 		s.usedOld -= v.bytes()

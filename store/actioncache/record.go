@@ -14,6 +14,8 @@ import (
 //	m                                         meta
 //	e function hash[32] size[8] instance...   record
 //	o sequence[8]                             the entry's key
+//
+// All of them lie on one side of the store: see side.
 const (
 	entryPrefix = 'e'
 	orderPrefix = 'o'

@@ -27,6 +27,9 @@ type Store struct {
 	logs   logSync
 	space  space
 
+	sideMu sync.RWMutex // held shared by readers: the side they read stays
+	side   side         // written under applyMu and sideMu
+
 	applyMu sync.Mutex // one Apply at a time
 	meta    meta       // under applyMu
 	broken  error      // under applyMu; once a write went wrong, nobody knows what is on the disk
@@ -93,7 +96,7 @@ func (s *Store) openLocked() (err error) {
 	if s.db, err = badger.Open(badgerOptions(s.opt.Dir, s.logger)); err != nil {
 		return err
 	}
-	if err := errors.Join(s.loadMeta(), s.logs.locate()); err != nil {
+	if err := errors.Join(s.loadMeta(), s.tidy(), s.logs.locate()); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
 	s.applied.Store(s.meta.applied)
@@ -103,14 +106,17 @@ func (s *Store) openLocked() (err error) {
 
 func (s *Store) loadMeta() error {
 	return s.db.View(func(txn *badger.Txn) (err error) {
-		s.meta, err = metaOf(txn)
+		if s.side, err = sideOf(txn); err != nil {
+			return err
+		}
+		s.meta, err = metaOf(txn, s.side)
 		return err
 	})
 }
 
 // metaOf reads the meta record; a new store has none.
-func metaOf(txn *badger.Txn) (m meta, err error) {
-	item, err := txn.Get(metaKey)
+func metaOf(txn *badger.Txn, on side) (m meta, err error) {
+	item, err := txn.Get(on.at(metaKey))
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return meta{}, nil
 	}

@@ -47,11 +47,11 @@ type written struct {
 func (o *order) next(a *applying) (written, error) {
 	if o.it == nil {
 		o.txn = a.s.db.NewTransaction(false)
-		o.it = o.txn.NewIterator(badger.IteratorOptions{Prefix: []byte{orderPrefix}})
-		o.it.Seek(orderKey(a.meta.oldest)) // what is below is gone, and would only be waded through
+		o.it = o.txn.NewIterator(badger.IteratorOptions{Prefix: a.side.at([]byte{orderPrefix})})
+		o.it.Seek(a.side.at(orderKey(a.meta.oldest))) // what is below is gone, and would only be waded through
 	}
 	for ; o.it.Valid(); o.it.Next() {
-		seq := orderOf(o.it.Item().Key())
+		seq := orderOf(a.side.strip(o.it.Item().Key()))
 		if _, gone := o.gone[seq]; gone {
 			continue
 		}
