@@ -7,7 +7,7 @@ import (
 
 // CacheOf is the ActionCache over a store: the store knows nothing of the queue,
 // whose accepted entries ask for writes.
-func CacheOf(s *actioncache.Store) ActionCache { return cacheOf{s} }
+func CacheOf(s *actioncache.Store) ReplicatedCache { return cacheOf{s} }
 
 type cacheOf struct{ *actioncache.Store }
 

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/hashicorp/raft"
 
+	"github.com/bgrid-node/bgrid-node/store/actioncache"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 )
 
@@ -261,11 +263,14 @@ func (f *fsm) Restore(io.ReadCloser) error {
 	return nil
 }
 
+// unusable are errors of a state, or of stores, that trying again does not mend.
+var unusable = [...]error{errState, queue.ErrState, queue.ErrInconsistent, actioncache.ErrState, actioncache.ErrInconsistent}
+
 // finish loads the pending state. A state that no store can take stops the
 // machine.
 func (f *fsm) finish(ctx context.Context) error {
 	err := f.snaps.finish(ctx)
-	if errors.Is(err, errState) || errors.Is(err, queue.ErrState) || errors.Is(err, queue.ErrInconsistent) {
+	if slices.ContainsFunc(unusable[:], func(e error) bool { return errors.Is(err, e) }) {
 		return f.machine.stop(fmt.Errorf("take over the state of the leader: %w", err))
 	}
 	return err
