@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/bgrid-node/bgrid-node/node/bots/botspb"
@@ -46,7 +47,28 @@ func (c *call) run(ctx context.Context) (*botspb.BotSession, error) {
 			return nil, err
 		}
 	}
+	if err := c.verify(ctx, leases); err != nil {
+		return nil, err
+	}
 	return c.reply(ctx, leases), nil
+}
+
+// verify lets a reply tell the bot to drop what it works on only while this node
+// leads: what another node assigned since then would be killed.
+func (c *call) verify(ctx context.Context, leases []lease) error {
+	kept := 0
+	for _, l := range leases {
+		if l.sent {
+			kept++
+		}
+	}
+	if c.o.Verify == nil || kept == len(c.has) {
+		return nil
+	}
+	if err := c.o.Verify(ctx); err != nil {
+		return refused(codes.Unavailable, "the leader changes: repeat the call")
+	}
+	return nil
 }
 
 // goodbye closes the session of a bot that leaves with nothing in hand.

@@ -39,6 +39,7 @@ type grid struct {
 	scheduler *sched.Scheduler
 	client    botspb.BotsClient
 	endWaits  context.CancelFunc // as a server that is about to stop does
+	verify    func() error       // nil: this node leads
 	closers   []func() error
 }
 
@@ -109,7 +110,13 @@ func (g *grid) start() {
 	var closing context.Context
 	closing, g.endWaits = context.WithCancel(ctx)
 	server := grpc.NewServer(reapi.ServerOptions()...)
-	must(Register(reapi.Guard(server, quiet), Options{Instance: instance, Scheduler: scheduler, Blobs: g.store, Closing: closing, Logger: quiet}))
+	must(Register(reapi.Guard(server, quiet), Options{Instance: instance, Scheduler: scheduler, Blobs: g.store, Closing: closing, Logger: quiet,
+		Verify: func(context.Context) error {
+			if g.verify != nil {
+				return g.verify()
+			}
+			return nil
+		}}))
 	listener := bufconn.Listen(1 << 20)
 	go func() { _ = server.Serve(listener) }()
 	conn, err := grpc.NewClient("passthrough:///bufconn", grpc.WithTransportCredentials(insecure.NewCredentials()),

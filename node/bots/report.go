@@ -23,6 +23,7 @@ const (
 	maxProperties = 256
 	maxProperty   = 1024 // bytes of key and value together
 	maxCapacity   = 10000
+	maxVersion    = 1 << 62 // of a reply; see session.version
 )
 
 // report is what a bot says in a call, checked.
@@ -58,7 +59,7 @@ func (r *report) readVersion() (err error) {
 	if r.bot.Version == "" {
 		return nil
 	}
-	if r.version, err = strconv.ParseInt(r.bot.Version, 10, 64); err != nil || r.version < 0 {
+	if r.version, err = strconv.ParseInt(r.bot.Version, 10, 64); err != nil || r.version < 0 || r.version > maxVersion {
 		return invalid("bot_session.version", fmt.Sprintf("%q is not one that this server gave out", short(r.bot.Version)))
 	}
 	r.versioned = true

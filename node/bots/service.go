@@ -36,6 +36,9 @@ type Options struct {
 	// Expiry is the scheduler's SessionExpiry: bots are told to call again before it
 	// has passed, and a call waits for half of it at most. Default 30 s.
 	Expiry time.Duration
+	// Verify tells whether this node still leads: it is asked before a bot hears that
+	// a lease which it works on is not its own any more. nil: there is no other node.
+	Verify func(context.Context) error
 	// Closing ends when the server is about to stop: calls that wait end with
 	// UNAVAILABLE then. nil: never.
 	Closing context.Context //nolint:containedctx // a signal
@@ -137,6 +140,7 @@ func (s *service) serve(ctx context.Context, ses *session, r *report) (*botspb.B
 		return nil, err
 	}
 	defer leave()
+	ses.goOn(r.version)
 	ses.open.SetRoom(r.room)
 	c := &call{service: s, session: ses, report: r}
 	reply, err := c.run(ctx)

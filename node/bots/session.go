@@ -20,6 +20,7 @@ type session struct {
 	holdsBack bool   // see noteEnds
 
 	// Only for who has the turn.
+	heard   bool            // there was a call
 	version int64           // of the last reply
 	told    map[string]told // by job: what the last reply carried
 	sat     bool            // the last call waited to its end, with leases in the bot's hands
@@ -45,8 +46,8 @@ func (s *service) remember(open *sched.Session) *session {
 	}
 	ses := &session{
 		open: open, turn: make(chan struct{}, 1), told: map[string]told{},
-		// Above all that an earlier process gave out, as long as those were fewer than
-		// one in a microsecond.
+		// Above all that this node gave out before, as long as it was fewer than one in a
+		// microsecond. Another one's clock may be ahead: see goOn.
 		version: time.Now().UnixMicro(),
 	}
 	ses.turn <- struct{}{}
@@ -60,6 +61,20 @@ func (s *service) remember(open *sched.Session) *session {
 	}
 	s.sessions[open.ID()] = ses
 	return ses
+}
+
+// unquoted bounds how many versions an earlier process may have given out since the
+// reply that the bot quotes to this one.
+const unquoted = 1 << 20
+
+// goOn makes versions go on above what the bot quotes. Where another node led before,
+// whose clock was ahead, a bot would otherwise seem to know what it is sent first.
+func (ses *session) goOn(quoted int64) {
+	if !ses.heard {
+		ses.heard = true
+		quoted += unquoted
+	}
+	ses.version = max(ses.version, quoted)
 }
 
 // find returns an open session by its id, also one from before a restart.
