@@ -26,6 +26,8 @@ func Serve(ctx context.Context, cfg Config, build Build, stdout, stderr io.Write
 	if err != nil {
 		return err
 	}
+	tellSystemd(logger, systemdReady) // it listens from here on
+	context.AfterFunc(ctx, func() { tellSystemd(logger, systemdStopping(cfg.DrainTimeout+2*stopGrace)) })
 	if cfg.LogFormat != "json" {
 		_, _ = io.WriteString(stdout, n.Welcome())
 	}

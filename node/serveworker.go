@@ -28,6 +28,8 @@ func ServeWorker(ctx context.Context, cfg Config, build Build, stderr io.Writer)
 	if err != nil {
 		return errors.Join(err, all.close())
 	}
+	tellSystemd(logger, systemdReady)
+	context.AfterFunc(ctx, func() { tellSystemd(logger, systemdStopping(cfg.DrainTimeout+2*stopGrace)) })
 	err = errors.Join(w.Run(ctx), all.close())
 	logger.Info("stopped", "after", time.Since(start))
 	return err
