@@ -115,6 +115,13 @@ func TestReadersSeeAnImportAsOneChange(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
+	must(t, to.view(func(*badger.Txn) error {
+		if to.sideMu.TryLock() {
+			t.Error("a side can be emptied while it is read")
+			to.sideMu.Unlock()
+		}
+		return nil
+	}))
 }
 
 func TestAnImportThatFailsChangesNothing(t *testing.T) {
