@@ -21,13 +21,17 @@ type inner struct {
 
 // reapiOptions are those of all servers of this node.
 func (n *Node) reapiOptions() reapi.Options {
-	return reapi.Options{
+	o := reapi.Options{
 		Instance: n.config.Instance, EmptyInstance: n.config.EmptyInstance,
-		CAS: n.stores.cas, Results: n.stores.results, Scheduler: n.scheduler, Proposer: n.proposer, Streams: n.streams,
+		CAS: n.storage, Results: n.stores.results, Scheduler: n.scheduler.Load(), Proposer: n.proposer, Streams: n.streams,
 		MatchedKeys: n.config.MatchedKeys(), CarriedKeys: n.config.CarryProperty,
 		MaxTimeout: n.config.MaxExecutionTimeout, MaxBlobBytes: n.stores.cas.MaxBlobBytes(),
 		Closing: n.closing, Logger: n.logger,
 	}
+	if n.cluster != nil {
+		o.ReadBarrier, o.Elsewhere = n.readBarrier, n.elsewhere
+	}
+	return o
 }
 
 // serveAPIs is the local worker's runners.APIsFunc. While an action has a socket,

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-
 	"github.com/bgrid-node/bgrid-node/node/admin"
+	"github.com/bgrid-node/bgrid-node/node/cluster"
+	"github.com/bgrid-node/bgrid-node/node/cluster/placement"
+	"github.com/bgrid-node/bgrid-node/node/cluster/route"
 	"github.com/bgrid-node/bgrid-node/node/logstream"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
@@ -42,21 +42,30 @@ type Node struct {
 
 	dir       *dataDir
 	stores    stores
-	proposer  *raftfsm.Local
-	scheduler *sched.Scheduler
+	storage   blobStorage      // of this node, or of the whole cluster
+	placement *placement.Blobs // the latter
+	proposer  raftfsm.Proposer
+	failed    <-chan struct{}                 // closed when the state machine has stopped for good
+	failure   func() error                    // why
+	scheduler atomic.Pointer[sched.Scheduler] // nil while this node does not lead
+	cluster   *cluster.Cluster                // nil: the node stands alone
+	router    *route.Router                   // with the cluster
 	streams   *logstream.Hub
 	workers   workers
 	inner     inner
 
-	grpc    net.Listener
-	http    net.Listener // nil: off
-	server  *grpc.Server
-	health  *health.Server
-	pages   *http.Server
-	metrics *admin.Metrics
+	grpc     net.Listener
+	peerPort net.Listener // for the other nodes
+	http     net.Listener // nil: off
+	front    *front
+	probes   *probes
+	pages    *http.Server
+	metrics  *admin.Metrics
 
 	dangling chan dangling
 	draining atomic.Bool
+	serving  atomic.Bool // the node has, or had a moment ago, what it needs to answer
+	drained  drainer
 	closing  context.Context // ends when waiting streams are to end
 	endWaits context.CancelFunc
 }
@@ -71,7 +80,7 @@ func New(ctx context.Context, cfg Config, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{config: cfg, options: o, logger: o.Logger, closers: closers{logger: o.Logger}, metrics: admin.NewMetrics(),
-		dangling: make(chan dangling, maxDangling)}
+		dangling: make(chan dangling, maxDangling), drained: drainer{done: make(chan struct{})}}
 	n.closing, n.endWaits = context.WithCancel(context.Background())
 	defer func() {
 		if err != nil {
@@ -80,8 +89,8 @@ func New(ctx context.Context, cfg Config, o Options) (_ *Node, err error) {
 		}
 	}()
 	for _, start := range []func(context.Context) error{
-		n.openDir, n.bind,
-		n.openStores, n.openStreams, n.openScheduler,
+		n.openDir, n.bind, n.bindPeers,
+		n.openStores, n.openStreams, n.openCommands,
 		n.openServer, n.openPages, n.openWorkers,
 	} {
 		if err := start(ctx); err != nil {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"time"
-
-	"google.golang.org/grpc"
 )
 
 // stopGrace is how long calls that are being answered, and the last pages, may
@@ -21,44 +19,27 @@ const stopGrace = 5 * time.Second
 // on.
 func (n *Node) Run(ctx context.Context) error {
 	failed := make(chan error, 3) // one for each that can fail
-	go serve(failed, "gRPC", func() error { return n.server.Serve(n.grpc) }, grpc.ErrServerStopped)
+	n.front.Serve(failed)
 	if n.pages != nil {
 		go serve(failed, "HTTP", func() error { return n.pages.Serve(n.http) }, http.ErrServerClosed)
 	}
 	n.startWorkers(failed)
+	if n.cluster != nil {
+		ctx, stop := context.WithCancel(context.Background())
+		defer stop()
+		go n.followQuorum(ctx)
+	}
 	n.logger.Info("serving", keyAddress, n.grpc.Addr().String(), "instance", n.config.Instance, keyDir, n.config.DataDir,
 		"slots", n.config.Slots, keyDuration, time.Since(n.options.Started))
 	var err error
 	select {
 	case <-ctx.Done():
-		n.drain()
+		<-n.drainOnce()
 	case err = <-failed:
-	case <-n.proposer.Failed():
-		err = n.proposer.Err()
+	case <-n.failed:
+		err = n.failure()
 	}
 	return errors.Join(err, n.stop())
-}
-
-// drain takes no new work and waits for what runs.
-func (n *Node) drain() {
-	start := time.Now()
-	n.draining.Store(true)
-	n.health.Shutdown()
-	ctx, cancel := context.WithTimeout(context.Background(), n.config.DrainTimeout)
-	defer cancel()
-	err := n.scheduler.Drain(ctx)
-	if err == nil {
-		select {
-		case <-n.workers.ended:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	}
-	if err != nil {
-		n.logger.Warn("running actions did not end in time; they run again after the next start", "limit", n.config.DrainTimeout)
-		return
-	}
-	n.logger.Info("drained", keyDuration, time.Since(start))
 }
 
 // stop ends everything in the opposite order of New.
@@ -68,14 +49,10 @@ func (n *Node) stop() error {
 	defer cancel()
 	err := n.killWorkers(ctx)
 	n.endWaits()
-	ended := make(chan struct{})
-	go func() { n.server.GracefulStop(); close(ended) }()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		n.server.Stop()
-		<-ended
+	if n.router != nil {
+		err = errors.Join(err, n.router.Close())
 	}
+	n.front.Stop(ctx)
 	if n.pages != nil {
 		_ = n.pages.Close() // pages that are kept up to date never end by themselves
 	}

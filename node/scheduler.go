@@ -2,8 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
-	"sync/atomic"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/protobuf/proto"
@@ -14,41 +12,47 @@ import (
 	"github.com/bgrid-node/bgrid-node/store/queue"
 )
 
-// openScheduler starts the command log and, on top of it, the scheduler, which
-// finds what an earlier process left unfinished.
-func (n *Node) openScheduler(ctx context.Context) (err error) {
-	// The log needs somebody to tell, and the scheduler needs the log: what comes
-	// before both are there changes nothing that the scheduler will not load.
-	var scheduler atomic.Pointer[sched.Scheduler]
-	n.proposer, err = raftfsm.OpenLocal(ctx, raftfsm.LocalOptions{
+// openLog starts the command log of a node that stands alone and, on top of it, the
+// scheduler, which finds what an earlier process left unfinished.
+func (n *Node) openLog(ctx context.Context) error {
+	log, err := raftfsm.OpenLocal(ctx, raftfsm.LocalOptions{
 		Queue: n.stores.queue, ActionCache: raftfsm.CacheOf(n.stores.results), SyncBlobs: n.stores.cas.Sync, Logger: n.logger,
-		Observer: func(index uint64, events []queue.Event) {
-			n.count(events)
-			if s := scheduler.Load(); s != nil {
-				s.Observe(index, events)
-			}
-		},
+		Observer: n.observe,
 	})
 	if err != nil {
 		return err
 	}
-	n.closers.add("command log", n.proposer.Close)
-	n.scheduler, err = sched.New(sched.Options{
-		Proposer: n.proposer, Queue: n.stores.queue, Blobs: n.stores.cas, NodeID: n.dir.nodeID,
+	n.proposer, n.failed, n.failure = log, log.Failed(), log.Err
+	n.closers.add("command log", log.Close)
+	t, err := n.newTerm(ctx)
+	if err != nil {
+		return err
+	}
+	n.closers.add("scheduler", func() error { t.stop(); return nil })
+	n.startEvicting()
+	return nil
+}
+
+// observe is told of all that is committed. What comes while there is no scheduler
+// changes nothing that the next one will not load.
+func (n *Node) observe(index uint64, events []queue.Event) {
+	if s := n.scheduler.Load(); s != nil {
+		n.count(events)
+		s.Observe(index, events)
+	}
+}
+
+func (n *Node) newScheduler() (*sched.Scheduler, error) {
+	log := n.proposer
+	if n.cluster != nil {
+		log = n.cluster.Raft() // a scheduler whose term is over must not change anything through the next leader
+	}
+	return sched.New(sched.Options{
+		Proposer: log, Queue: n.stores.queue, Blobs: n.storage, NodeID: n.dir.nodeID, Clustered: n.config.Clustered(),
 		MaxTimeout: n.config.MaxExecutionTimeout, Retention: n.config.Retention,
 		SessionExpiry: n.config.WorkerExpiry, UnmatchableGrace: n.config.UnmatchableGrace, Needs: needsOf,
 		Protect: n.stores.results.Protect, CacheRoom: n.stores.results.Room, Logger: n.logger,
 	})
-	if err != nil {
-		return err
-	}
-	scheduler.Store(n.scheduler)
-	n.closers.add("scheduler", func() error { n.scheduler.Stop(); return nil })
-	if err := n.scheduler.Start(ctx); err != nil {
-		return fmt.Errorf("start scheduler: %w", err)
-	}
-	n.startEvicting()
-	return nil
 }
 
 // count counts the outcomes of finished actions. It is called by the goroutine
@@ -65,7 +69,7 @@ func (n *Node) count(events []queue.Event) {
 
 // countBlob counts an action whose response is too large for the log.
 func (n *Node) countBlob(job *queue.Job) {
-	if data, err := n.stores.cas.Get(n.closing, job.ResponseBlob); err == nil {
+	if data, err := n.storage.Get(n.closing, job.ResponseBlob); err == nil {
 		n.metrics.ActionEnded(outcomeOf(data))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/protobuf/proto"
@@ -29,22 +30,63 @@ func (s *source) Ready() error {
 	if s.node.draining.Load() {
 		return sched.ErrDraining
 	}
-	return s.node.proposer.Err()
+	if c := s.node.cluster; c != nil && !s.node.serving.Load() {
+		return errNoLeader
+	}
+	return s.node.failure()
 }
 
-// Status implements admin.Source.
+// Status implements admin.Source. What the scheduler knows comes from the node that
+// leads; while none does, it is left out.
 func (s *source) Status(ctx context.Context) (*admin.Status, error) {
 	n := s.node
-	snapshot := n.scheduler.Snapshot(ctx, pageRows)
-	blobs, results := n.stores.cas.Stats(), n.stores.results.Stats()
-	status := &admin.Status{
-		Version: n.options.Build.Version, Revision: n.options.Build.Revision, NodeID: n.dir.nodeID,
-		Instance: n.config.Instance, Listen: n.grpc.Addr().String(), Started: n.options.Started,
-		Draining: n.draining.Load(), UncleanShutdowns: n.dir.unclean,
-		QueueLength: snapshot.Queued,
-		CAS:         admin.Store{Items: blobs.Blobs, Bytes: blobs.DiskBytes, MaxBytes: blobs.MaxBytes},
-		ActionCache: admin.Store{Items: results.Entries, Bytes: results.DiskBytes, MaxBytes: -1},
+	status := new(admin.Status)
+	if n.scheduler.Load() != nil {
+		var err error
+		if status, err = s.leaderStatus(ctx); err != nil {
+			return nil, err
+		}
+	} else if err := n.askLeader(ctx, askStatus, nil, status, errNoLeader); err != nil {
+		status = &admin.Status{Trouble: err.Error()}
+	} else {
+		status.Leader, _ = n.cluster.Leader()
 	}
+	blobs, results := n.stores.cas.Stats(), n.stores.results.Stats()
+	status.Version, status.Revision, status.NodeID = n.options.Build.Version, n.options.Build.Revision, n.dir.nodeID
+	status.Instance, status.Listen, status.Started = n.config.Instance, n.grpc.Addr().String(), n.options.Started
+	status.Draining, status.UncleanShutdowns = n.draining.Load(), n.dir.unclean
+	status.CAS = admin.Store{Items: blobs.Blobs, Bytes: blobs.DiskBytes, MaxBytes: blobs.MaxBytes}
+	status.ActionCache = admin.Store{Items: results.Entries, Bytes: results.DiskBytes, MaxBytes: -1}
+	for _, c := range clients {
+		status.Clients = append(status.Clients, admin.Client{Name: c.name, Lines: c.lines(dialable(status.Listen), status.Instance)})
+	}
+	if n.cluster != nil {
+		status.NodeID = n.cluster.Self()
+		status.Members = n.members()
+	}
+	return status, nil
+}
+
+// members describes the nodes of the cluster as this one sees them.
+func (n *Node) members() []admin.Member {
+	lead, _ := n.cluster.Leader()
+	var out []admin.Member
+	for _, m := range n.cluster.Members() {
+		row := admin.Member{ID: m.ID, Address: m.Address, Self: m.ID == n.cluster.Self(), Leads: m.ID == lead, Voter: m.Voter}
+		row.Reachable = row.Self || n.cluster.Reachable(m.ID)
+		out = append(out, row)
+	}
+	return out
+}
+
+// leaderStatus is the part of the status that only the scheduler knows.
+func (s *source) leaderStatus(ctx context.Context) (*admin.Status, error) {
+	scheduler := s.node.scheduler.Load()
+	if scheduler == nil {
+		return nil, errNoLeader
+	}
+	snapshot := scheduler.Snapshot(ctx, pageRows)
+	status := &admin.Status{QueueLength: snapshot.Queued}
 	for _, w := range snapshot.Workers {
 		status.Workers = append(status.Workers, workerRow(w))
 	}
@@ -67,9 +109,6 @@ func (s *source) Status(ctx context.Context) (*admin.Status, error) {
 			Completed: r.Job.CompletedAt, Took: r.Job.CompletedAt.Sub(r.Job.QueuedAt),
 		})
 	}
-	for _, c := range clients {
-		status.Clients = append(status.Clients, admin.Client{Name: c.name, Lines: c.lines(dialable(status.Listen), status.Instance)})
-	}
 	return status, nil
 }
 
@@ -86,9 +125,29 @@ func workerRow(w sched.Worker) admin.Worker {
 	return row
 }
 
+// Drain implements admin.Source.
+func (s *source) Drain(ctx context.Context) error { return s.node.Drain(ctx) }
+
+// askWait bounds what the pages ask of the leader.
+const askWait = 5 * time.Second
+
 // DrainWorker implements admin.Source.
 func (s *source) DrainWorker(botID string, drain bool) error {
-	err := s.node.scheduler.DrainBot(s.node.config.Instance, botID, drain)
+	r := drainRequest{BotID: botID, Drain: drain}
+	if s.node.scheduler.Load() != nil {
+		return s.drainWorker(r)
+	}
+	ctx, cancel := context.WithTimeout(s.node.closing, askWait)
+	defer cancel()
+	return s.node.askLeader(ctx, askDrain, r, &struct{}{}, admin.ErrNoWorker)
+}
+
+func (s *source) drainWorker(r drainRequest) error {
+	scheduler := s.node.scheduler.Load()
+	if scheduler == nil {
+		return errNoLeader
+	}
+	err := scheduler.DrainBot(s.node.config.Instance, r.BotID, r.Drain)
 	if errors.Is(err, sched.ErrUnknownBot) {
 		return admin.ErrNoWorker
 	}
@@ -106,7 +165,19 @@ func texts(list []queue.Property) []string {
 
 // Operation implements admin.Source.
 func (s *source) Operation(ctx context.Context, name string) (*admin.Operation, error) {
-	state, err := s.node.scheduler.Get(ctx, name)
+	if s.node.scheduler.Load() != nil {
+		return s.operation(ctx, name)
+	}
+	op := new(admin.Operation)
+	return op, s.node.askLeader(ctx, askOperation, name, op, admin.ErrNotFound)
+}
+
+func (s *source) operation(ctx context.Context, name string) (*admin.Operation, error) {
+	scheduler := s.node.scheduler.Load()
+	if scheduler == nil {
+		return nil, errNoLeader
+	}
+	state, err := scheduler.Get(ctx, name)
 	if errors.Is(err, sched.ErrNotFound) {
 		return nil, admin.ErrNotFound
 	}

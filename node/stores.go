@@ -41,10 +41,13 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 		return fmt.Errorf("--data-dir %s: %w", n.config.DataDir, plain(err))
 	}
 	n.closers.add("content-addressable storage", n.stores.cas.Close)
+	if err := n.openBlobs(); err != nil {
+		return err
+	}
 
 	n.stores.results, err = actioncache.Open(ctx, actioncache.Options{
 		Dir:        filepath.Join(n.config.DataDir, resultsDir),
-		Blobs:      n.stores.cas,
+		Blobs:      n.storage,
 		MaxEntries: n.config.MaxCacheEntries,
 		OnDangling: n.noteDangling,
 		Logger:     n.logger,

@@ -21,7 +21,11 @@ func (n *Node) openStreams(context.Context) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("--data-dir %s: %w", n.config.DataDir, err)
 	}
-	n.streams = logstream.New(logstream.Options{Dir: dir})
+	o := logstream.Options{Dir: dir}
+	if n.config.Clustered() {
+		o.Node = n.config.Cluster.NodeID
+	}
+	n.streams = logstream.New(o)
 	n.closers.add("log streams", n.streams.Close)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/bgrid-node/bgrid-node/node/sched"
+	"github.com/bgrid-node/bgrid-node/node/worker"
 	"github.com/bgrid-node/bgrid-node/runners"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 )
@@ -17,6 +18,8 @@ type workers struct {
 	worker  *runners.Worker // nil: no slots
 	session *sched.Session
 	offered []queue.Property
+	member  *worker.Worker // of a member of a cluster, in place of worker and session
+	leave   func()         // has it end what runs, and leave
 	kill    context.CancelFunc
 	ended   chan struct{} // closed when the worker has nothing left
 }
@@ -26,6 +29,9 @@ type workers struct {
 func (n *Node) openWorkers(ctx context.Context) error {
 	if n.config.Slots == 0 {
 		return nil
+	}
+	if n.config.Clustered() {
+		return n.openMemberWorker()
 	}
 	disk, _, err := diskSize(n.config.DataDir)
 	if err != nil {
@@ -44,12 +50,12 @@ func (n *Node) openWorkers(ctx context.Context) error {
 		Instance: n.config.Instance, BotID: host + "/local", Capacity: n.config.Slots, Has: machineRoom(), Local: true,
 		Properties: n.workers.offered,
 	}
-	n.workers.session, err = n.scheduler.OpenSession(ctx, bot)
+	n.workers.session, err = n.scheduler.Load().OpenSession(ctx, bot)
 	if err != nil {
 		return err
 	}
 	n.workers.worker, err = runners.NewWorker(runners.WorkerOptions{
-		Leases: leases{n.workers.session}, Blobs: blobs{n.stores.cas}, Runners: open,
+		Leases: leases{n.workers.session}, Blobs: blobs{n.storage}, Runners: open,
 		Dir: n.config.WorkDir, CacheBytes: n.config.WorkCacheSize.Of(disk), TreeBytes: n.config.TreeCacheSize.Of(disk), Limits: n.config.Limits, Slots: n.config.Slots,
 		Name: bot.BotID, Streams: n.followOutput, APIs: n.serveAPIs, Logger: n.logger,
 	})
@@ -63,6 +69,10 @@ func (n *Node) openWorkers(ctx context.Context) error {
 // killWorkers is called. What else ends it goes to failed.
 func (n *Node) startWorkers(failed chan<- error) {
 	n.workers.ended = make(chan struct{})
+	if n.workers.member != nil {
+		n.startMemberWorker(failed)
+		return
+	}
 	var ctx context.Context
 	ctx, n.workers.kill = context.WithCancel(context.Background())
 	if n.workers.worker == nil {

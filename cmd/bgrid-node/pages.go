@@ -18,19 +18,22 @@ import (
 const defaultHTTP = "127.0.0.1:8080"
 
 // pages is the HTTP side of a server.
-type pages struct{ address string }
+type pages struct {
+	address  string
+	patience time.Duration // of a request; 0: pagesPatience
+}
 
 func (p *pages) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.address, "http", cmp.Or(os.Getenv("BGRID_HTTP_LISTEN"), defaultHTTP), "`HOST:PORT` of the server's pages (its --http-listen); also BGRID_HTTP_LISTEN")
 }
 
-// pagesPatience bounds one request.
+// pagesPatience bounds a request that is answered at once.
 const pagesPatience = 30 * time.Second
 
 // ask makes a request and hands the answer's body to read. Any answer but a
 // success is an error, with the text that the server gave.
 func (p *pages) ask(ctx context.Context, method, path string, read func(io.Reader) error) error {
-	ctx, cancel := context.WithTimeout(ctx, pagesPatience)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.patience, pagesPatience))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+p.address+path, nil)
 	if err != nil {

@@ -37,6 +37,11 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	collectNode(out, s)
 	collectStores(out, s)
+	collectMembers(out, s)
+	if s.Leader != "" || s.Trouble != "" {
+		return // the node that leads tells it, or else a sum over all nodes would count it several times
+	}
+	collectQueue(out, s)
 	for _, p := range s.Platforms {
 		label := []string{"platform"}
 		send(out, prometheus.GaugeValue, gauge{"bgrid_queue_actions", "Queued actions, by the properties that they ask for.", label}, float64(p.Queued), p.Properties)
@@ -48,6 +53,9 @@ func (c *statusCollector) Collect(out chan<- prometheus.Metric) {
 func collectNode(out chan<- prometheus.Metric, s *Status) {
 	send(out, prometheus.GaugeValue, gauge{"bgrid_build_info", "1; the labels say what runs.", []string{"version", "revision", "node"}}, 1, s.Version, s.Revision, s.NodeID)
 	send(out, prometheus.CounterValue, gauge{"bgrid_unclean_shutdowns_total", "Starts that found that the process before had not ended cleanly.", nil}, float64(s.UncleanShutdowns))
+}
+
+func collectQueue(out chan<- prometheus.Metric, s *Status) {
 	send(out, prometheus.GaugeValue, gauge{"bgrid_workers", "Open bot sessions.", nil}, float64(len(s.Workers)))
 	send(out, prometheus.GaugeValue, gauge{"bgrid_queue_length", "Queued actions.", nil}, float64(s.QueueLength))
 	var oldest float64
@@ -55,6 +63,26 @@ func collectNode(out chan<- prometheus.Metric, s *Status) {
 		oldest = max(oldest, time.Since(w.Since).Seconds())
 	}
 	send(out, prometheus.GaugeValue, gauge{"bgrid_queue_oldest_seconds", "How long the action that has waited longest, of those next in line, has been queued.", nil}, oldest)
+}
+
+// collectMembers tells what this node sees of its cluster.
+func collectMembers(out chan<- prometheus.Metric, s *Status) {
+	if s.Members == nil {
+		return
+	}
+	leads := 0.0
+	for _, m := range s.Members {
+		if m.Self && m.Leads {
+			leads = 1
+		}
+		reachable := 0.0
+		if m.Reachable {
+			reachable = 1
+		}
+		send(out, prometheus.GaugeValue, gauge{"bgrid_member_reachable", "1 when this node reaches the member of the cluster.", []string{"member"}}, reachable, m.ID)
+	}
+	send(out, prometheus.GaugeValue, gauge{"bgrid_leads", "1 when this node leads its cluster.", nil}, leads)
+	send(out, prometheus.GaugeValue, gauge{"bgrid_members", "Members of the cluster, as this node knows them.", nil}, float64(len(s.Members)))
 }
 
 func collectStores(out chan<- prometheus.Metric, s *Status) {

@@ -17,6 +17,8 @@ type fakeSource struct {
 	op     *Operation
 	ready  error
 	err    error
+
+	nodeDrains int
 }
 
 func (f *fakeSource) Status(context.Context) (*Status, error) {
@@ -34,6 +36,11 @@ func (f *fakeSource) Operation(_ context.Context, name string) (*Operation, erro
 		return nil, ErrNotFound
 	}
 	return f.op, nil
+}
+
+func (f *fakeSource) Drain(context.Context) error {
+	f.nodeDrains++
+	return nil
 }
 
 func (f *fakeSource) DrainWorker(botID string, drain bool) error {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -81,5 +82,30 @@ func BenchmarkCallCounting(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.begin("/build.bazel.remote.execution.v2.ActionCache/GetActionResult")(nil)
+	}
+}
+
+// Sums over all nodes of a cluster must count each worker and each queued action
+// once: only the node that leads tells of them.
+func TestOnlyTheLeaderCountsQueueAndWorkers(t *testing.T) {
+	for _, c := range []struct {
+		leader, trouble string
+		counts          bool
+	}{{"", "", true}, {"n2", "", false}, {"", "there is no leader", false}} {
+		source := busy()
+		source.status.Leader, source.status.Trouble = c.leader, c.trouble
+		source.status.Members = []Member{{ID: "n1", Self: true, Leads: c.counts, Reachable: true, Voter: true}, {ID: "n2", Voter: true}}
+		s, _ := newServer(t, source)
+		text := get(s, "GET", "/metrics", "localhost").Body.String()
+		for _, name := range []string{"bgrid_workers ", "bgrid_queue_length ", "bgrid_slots{"} {
+			if have := strings.Contains(text, "\n"+name); have != c.counts {
+				t.Errorf("leader %q: %s told %t, want %t", c.leader, name, have, c.counts)
+			}
+		}
+		for _, line := range []string{`bgrid_member_reachable{member="n1"} 1`, `bgrid_member_reachable{member="n2"} 0`, "bgrid_members 2", fmt.Sprintf("bgrid_leads %d", map[bool]int{true: 1}[c.counts])} {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				t.Errorf("leader %q: no %q", c.leader, line)
+			}
+		}
 	}
 }

@@ -66,6 +66,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /api/workers", s.listWorkers)
 	mux.HandleFunc("POST /api/workers/{bot}/drain", s.drainWorker(true))
 	mux.HandleFunc("POST /api/workers/{bot}/undrain", s.drainWorker(false))
+	mux.HandleFunc("POST /api/drain", s.drain)
 	mux.Handle("GET /static/", http.FileServerFS(webFiles()))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plainText(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.readiness)

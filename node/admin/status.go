@@ -22,6 +22,9 @@ type Source interface {
 	// DrainWorker takes a worker out of service, or back into it, or returns
 	// ErrNoWorker.
 	DrainWorker(botID string, drain bool) error
+	// Drain takes the node itself out of service, and returns when what runs here has
+	// ended.
+	Drain(ctx context.Context) error
 }
 
 // Status is the state of a node at one moment.
@@ -32,6 +35,9 @@ type Status struct {
 	Listen            string
 	Started           time.Time
 	Draining          bool
+	Trouble           string   // why what the scheduler knows is left out; "": it is here
+	Leader            string   // the node that it comes from; "": this one
+	Members           []Member // of the cluster; nil: the node stands alone
 	UncleanShutdowns  int
 
 	Workers []Worker
@@ -45,6 +51,16 @@ type Status struct {
 	CAS         Store
 	ActionCache Store
 	Clients     []Client
+}
+
+// Member is one node of the cluster, as this one sees it.
+type Member struct {
+	ID        string
+	Address   string // of its peer port
+	Self      bool
+	Leads     bool
+	Voter     bool // false: it has not caught up yet
+	Reachable bool
 }
 
 // Worker is one bot session.

@@ -68,6 +68,9 @@ func codeTable() []codeRow {
 		{sched.ErrStopped, codes.Unavailable},
 		{raftfsm.ErrNotProposed, codes.Unavailable},
 		{raftfsm.ErrStopped, codes.Unavailable},
+		{raftfsm.ErrNotLeader, codes.Unavailable},
+		{raftfsm.ErrLeadershipLost, codes.Unavailable},
+		{raftfsm.ErrUnavailable, codes.Unavailable},
 		{raftfsm.ErrFatal, codes.Unavailable}, // the node's trouble, not the request's: another try may meet a healthy one
 		{queue.ErrDiskFull, codes.ResourceExhausted},
 		{queue.ErrClosed, codes.Unavailable},

@@ -29,7 +29,7 @@ var arrows = [...]struct {
 	{"node/client/images", "node/client store/digest"},
 	{"node/client/...", "node/client/... store/digest"},
 	{"node/worker/...", "node/client node/bots/botspb runners/... store/digest"},
-	{"node", "node/reapi node/bots node/admin node/cluster node/logstream node/sched node/client node/worker raftfsm/... store/... runners/..."},
+	{"node", "node/reapi node/bots/... node/admin node/cluster/... node/logstream node/sched node/client node/worker raftfsm/... store/... runners/..."},
 	{"raftfsm/...", "raftfsm/commandpb store/queue/... store/actioncache store/digest"},
 	{"store/actioncache/...", "store/cas store/digest store/engine"},
 	{"store/cas/...", "store/cas/... store/digest store/engine"},
