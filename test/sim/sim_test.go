@@ -1,0 +1,74 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// fastDir is a directory where a sync costs nothing.
+func fastDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "sim")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// simulate runs a grid with a planted bug or none, and returns what was broken.
+func simulate(t *testing.T, o options, p plant) (broken error) {
+	t.Helper()
+	dir := fastDir(t)
+	o.verbose = os.Getenv("SIM_LOG") != ""
+	synctest.Test(t, func(t *testing.T) {
+		w, err := newWorld(dir, o, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		broken = w.run()
+		time.Sleep(2 * time.Minute) // calls that nobody waits for any more come to their end
+		t.Logf("seed %d, %d nodes, %s: %s", o.seed, o.nodes, time.Since(w.began), &w.stats)
+	})
+	return broken
+}
+
+// usual is what a run is like, of a seed.
+func usual(seed uint64) options {
+	o := options{seed: seed, nodes: 3, faults: 40 * time.Second, clients: 4, bots: 3, snapshotEvery: 64}
+	if seed%4 == 0 {
+		o.nodes = 5
+	}
+	return o
+}
+
+// TestSimulation needs SIM_SEEDS for more than a few, SIM_SEED for a certain one.
+func TestSimulation(t *testing.T) {
+	count := 20
+	if n, err := strconv.Atoi(os.Getenv("SIM_SEEDS")); err == nil {
+		count = n
+	}
+	var seeds []uint64
+	if n, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64); err == nil {
+		seeds, count = append(seeds, n), 0
+	}
+	for range count {
+		seeds = append(seeds, rand.Uint64())
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			if err := simulate(t, usual(seed), plant{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
