@@ -56,8 +56,29 @@ func (b *bench) in(root, tree digest.Digest) digest.Digest {
 	return b.message(&d)
 }
 
+// copying is a runner on a machine that has no overlays.
+type copying struct {
+	runners.Runner
+	runners.Layering
+}
+
+func (copying) Overlays() bool { return false }
+
 func TestWhatIsMarkedReadOnlyStaysAsItIs(t *testing.T) {
-	b := startSandboxed(t)
+	staysAsItIs(t, startSandboxed(t))
+}
+
+func TestWhatIsMarkedReadOnlyStaysSoInACopy(t *testing.T) {
+	staysAsItIs(t, startSandboxedWith(t, func(o *runners.WorkerOptions) {
+		for i, r := range o.Runners {
+			if l, ok := r.(runners.Layering); ok {
+				o.Runners[i] = copying{r, l}
+			}
+		}
+	}))
+}
+
+func staysAsItIs(t *testing.T, b *bench) {
 	rootFS := b.rootFS()
 	for _, s := range sandboxes {
 		for _, uid := range []string{"0", "1000"} {
@@ -201,7 +222,7 @@ func TestReadOnlyAsOrdinaryUser(t *testing.T) {
 		return
 	}
 	for name, test := range map[string]func(*testing.T){
-		"stays": TestWhatIsMarkedReadOnlyStaysAsItIs, "root": TestTheRootMayBeReadOnlyAsBuildStreamWantsIt,
+		"stays": TestWhatIsMarkedReadOnlyStaysAsItIs, "copy": TestWhatIsMarkedReadOnlyStaysSoInACopy, "root": TestTheRootMayBeReadOnlyAsBuildStreamWantsIt,
 		"ways in": TestNoWayIntoWhatIsReadOnly, "hosttools": TestUnderHosttoolsMarksAreModes,
 	} {
 		t.Run(name, test)
