@@ -17,7 +17,10 @@ import (
 var empty = digest.SHA256.Empty()
 
 func FuzzDirectory(f *testing.F) {
-	props := &repb.NodeProperties{Mtime: &timestamppb.Timestamp{Seconds: 1}, UnixMode: wrapperspb.UInt32(0o644)}
+	props := &repb.NodeProperties{
+		Mtime: &timestamppb.Timestamp{Seconds: 1}, UnixMode: wrapperspb.UInt32(0o644),
+		Properties: []*repb.NodeProperty{{Name: readOnlyProperty, Value: "true"}},
+	}
 	for _, d := range []*repb.Directory{
 		{},
 		{Files: []*repb.FileNode{{Name: "a", Digest: empty.Proto(), IsExecutable: true, NodeProperties: props}}, NodeProperties: props},

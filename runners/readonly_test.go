@@ -143,7 +143,7 @@ func TestNoWayIntoWhatIsReadOnly(t *testing.T) {
 		"remounting":                      "mount -o remount,rw kept; mount -o remount,rw,bind kept; umount kept; umount -l kept; echo x >kept/file",
 		"a mount over it":                 "mount --bind kept/own kept; mount -t tmpfs none kept; echo x >kept/file",
 		"a user namespace of its own":     `unshare -Urm sh -c 'umount kept; umount -l kept; mount -o remount,bind,rw kept; mount --bind kept kept; mount -o remount,bind,rw kept; echo x >kept/file'`,
-		"binding the parent in a new one": `unshare -Urm sh -c 'mkdir p; mount --bind . p && echo x >p/kept/file; mount --rbind . p && { umount -l p/kept; echo x >p/kept/file; }'`,
+		"binding the parent in a new one": `unshare -Urm sh -c 'mkdir p; mount --bind . p && echo x >p/kept/file; mount --rbind . p && { umount -l p/kept; echo x >p/kept/file; }'; rmdir p`,
 		"a hard link beside it":           "ln kept/file own; echo x >own; ln -f file kept/file; ln kept/file kept/own/link; echo x >kept/own/link; rm kept/own/link",
 		"renaming":                        "mv kept/file own; mv kept gone; mkdir kept && echo x >kept/file; mv -T kept/own/again kept/own/gone; echo x >gone/file",
 		"replacing it":                    "rm -rf kept; ln -sfn kept/own kept; echo x >kept/file",
@@ -156,16 +156,17 @@ func TestNoWayIntoWhatIsReadOnly(t *testing.T) {
 			if s.rootFS {
 				root = b.in(rootFS, root)
 			}
-			for name, script := range scripts {
-				c := b.run(b.inRunner(s.runner, sh("("+script+") >/dev/null 2>&1; cat kept/file kept/own/again/file", "kept/file", "kept/own/again"), root, chrootOf(rootFS)))
-				if c.Status != nil {
-					t.Fatalf("%s: %v", name, c.Status)
-				}
-				if out := b.text(c.Result.StdoutDigest); out != "old\nold\n" {
-					t.Errorf("%s: it is %q now", name, out)
-				}
-				if files := c.Result.OutputFiles; len(files) != 1 || b.text(files[0].Digest) != "old\n" {
-					t.Errorf("%s: as an output it is %v", name, files)
+			for _, uid := range []string{"0", "1000"} { // root inside gets no user namespace with a root of its own
+				for name, script := range scripts {
+					l := b.inRunner(s.runner, sh("("+script+") >/dev/null 2>&1; cat kept/file kept/own/again/file", "kept/file", "kept/own/again"), root,
+						chrootOf(rootFS), runners.Property{Name: "unixUID", Value: uid})
+					out, result := b.stdout(l)
+					if out != "old\nold\n" {
+						t.Errorf("%s: it is %q now", name, out)
+					}
+					if files := result.OutputFiles; len(files) != 1 || b.text(files[0].Digest) != "old\n" {
+						t.Errorf("%s: as an output it is %v", name, files)
+					}
 				}
 			}
 		})
