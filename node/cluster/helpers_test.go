@@ -47,6 +47,7 @@ type node struct {
 }
 
 func newFleet(t *testing.T) *fleet {
+	t.Parallel()
 	return &fleet{t: t, token: "a token of the tests", nodes: map[string]*node{}}
 }
 
@@ -89,14 +90,8 @@ func (n *node) open() error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
-		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})).With("on", n.id)
-	}
-	if n.queue, err = queue.Open(context.Background(), queue.Options{Path: filepath.Join(n.dir, "queue.db"), Logger: log}); err != nil {
-		n.f.t.Fatal(err)
-	}
-	n.cache = &memCache{index: n.queue.AppliedIndex()}
+	log := n.logger()
+	n.openStores()
 	o := Options{
 		NodeID: n.id, Advertise: n.addr, Listener: l, Token: []byte(n.f.token), Peers: n.f, Expect: 3, Dir: filepath.Join(n.dir, "cluster"),
 		Raft:     raftfsm.RaftOptions{Queue: n.queue, ActionCache: n.cache, ElectionTimeout: testElection},
@@ -112,6 +107,22 @@ func (n *node) open() error {
 		n.stop()
 	}
 	return err
+}
+
+func (n *node) logger() *slog.Logger {
+	if !testing.Verbose() {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})).With("on", n.id)
+}
+
+func (n *node) openStores() {
+	n.f.t.Helper()
+	var err error
+	if n.queue, err = queue.Open(context.Background(), queue.Options{Path: filepath.Join(n.dir, "queue.db"), Logger: n.logger()}); err != nil {
+		n.f.t.Fatal(err)
+	}
+	n.cache = &memCache{index: n.queue.AppliedIndex()}
 }
 
 // stop is the end of its process, without a word to the others.

@@ -13,10 +13,15 @@ import (
 // vote.
 const promoteWithin = 256
 
-// promote gives a vote to members that have caught up, on the leader.
+// promote gives a vote to members that have caught up, and keeps the leader's own
+// address true, on the leader.
 func (c *Cluster) promote() {
 	last := c.raft.Status().LastLog
 	for _, m := range c.Members() {
+		if m.ID == c.o.NodeID && m.Address != c.o.Advertise {
+			c.vote(m.ID, c.o.Advertise, "the leader has another address")
+			continue
+		}
 		r := c.remote(m.ID)
 		if m.Voter || r == nil {
 			continue
@@ -29,15 +34,19 @@ func (c *Cluster) promote() {
 			(process != "" && process != string(reply.Instance)) { // what is known is of the process before
 			continue
 		}
-		ctx, cancel := context.WithTimeout(c.ctx, askTime)
-		err := c.raft.AddVoter(ctx, m.ID, m.Address)
-		cancel()
-		if err != nil {
-			c.log.Warn("give a member its vote", "node", m.ID, "error", err)
-			continue
-		}
-		c.log.Info("a member has caught up and votes", "node", m.ID)
+		c.vote(m.ID, m.Address, "a member has caught up and votes")
 	}
+}
+
+// vote makes a member one with a vote at that address.
+func (c *Cluster) vote(id, address, why string) {
+	ctx, cancel := context.WithTimeout(c.ctx, askTime)
+	defer cancel()
+	if err := c.raft.AddVoter(ctx, id, address); err != nil {
+		c.log.Warn("change the configuration", "node", id, "reason", why, "error", err)
+		return
+	}
+	c.log.Info(why, "node", id, "address", address)
 }
 
 // removeMember answers Remove, on the leader.
