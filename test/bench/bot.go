@@ -20,6 +20,9 @@ const (
 	noRunner    = "nobody"
 )
 
+// botPause is how long a worker waits after a call that failed.
+const botPause = 10 * time.Millisecond
+
 // benchBot is a worker that does nothing with its leases but end them: one at a
 // time, with the next call, as BuildGrid's do.
 type benchBot struct {
@@ -28,9 +31,9 @@ type benchBot struct {
 	leased chan<- time.Time // gets the moment of each lease; nil: nobody cares
 }
 
-// newBots starts n workers, each on a connection of its own, which work until the
-// function returned is called.
-func newBots(ctx context.Context, p *process, n int, leased chan<- time.Time) (stop func(), err error) {
+// newBots starts n workers, each on a connection of its own to one of the
+// addresses in turn, which work until the function returned is called.
+func newBots(ctx context.Context, addresses []string, n int, leased chan<- time.Time) (stop func(), err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var working sync.WaitGroup
 	var conns []*grpc.ClientConn
@@ -40,7 +43,7 @@ func newBots(ctx context.Context, p *process, n int, leased chan<- time.Time) (s
 		clients(conns).close()
 	}
 	for i := range n {
-		conn, err := dial(p.address)
+		conn, err := dial(addresses[i%len(addresses)])
 		if err != nil {
 			stop()
 			return nil, err
@@ -56,7 +59,9 @@ func newBots(ctx context.Context, p *process, n int, leased chan<- time.Time) (s
 		}
 		working.Go(func() {
 			for ctx.Err() == nil {
-				_ = b.call(ctx, time.Minute)
+				if b.call(ctx, time.Minute) != nil {
+					time.Sleep(botPause)
+				}
 			}
 		})
 	}

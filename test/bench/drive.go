@@ -23,13 +23,16 @@ func dial(address string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(16<<20), grpc.MaxCallSendMsgSize(16<<20)))
 }
 
-// clients are the connections to one server.
+// clients are the connections to one server, or to the nodes of one grid.
 type clients []*grpc.ClientConn
 
-func connect(p *process) (clients, error) {
+func connect(p *process) (clients, error) { return connectTo([]string{p.address}) }
+
+// connectTo spreads the connections over the nodes of one grid.
+func connectTo(addresses []string) (clients, error) {
 	var c clients
-	for range connections {
-		conn, err := dial(p.address)
+	for i := range connections {
+		conn, err := dial(addresses[i%len(addresses)])
 		if err != nil {
 			return nil, err
 		}

@@ -105,7 +105,7 @@ func prepareLease(unmatchable int) func(context.Context, *bench) (floor, product
 		}
 		return nil, func(ctx context.Context) (float64, error) {
 			leased := make(chan time.Time, 1)
-			stop, err := newBots(ctx, p, 1, leased)
+			stop, err := newBots(ctx, []string{p.address}, 1, leased)
 			if err != nil {
 				return 0, err
 			}
@@ -149,26 +149,30 @@ func prepareBots(unmatchable int) func(context.Context, *bench) (floor, product 
 				return 1, err
 			})
 		}
-		return floor, func(ctx context.Context) (float64, error) {
-			stop, err := newBots(ctx, p, busyBots, nil)
-			if err != nil {
-				return 0, err
-			}
-			defer stop()
-			actions, err := uploadActions(ctx, node[0], benchRunner, int(b.duration.Seconds()*6000)+1000)
-			if err != nil {
-				return 0, err
-			}
-			var next atomic.Int64
-			return node.drive(ctx, b.duration, busyClients, func(ctx context.Context, conn *grpc.ClientConn, _ int) (float64, error) {
-				i := int(next.Add(1)) - 1
-				if i >= len(actions) {
-					return 0, errNoMore
-				}
-				return 1, executeEmpty(ctx, conn, actions[i])
-			})
-		}, nil
+		return floor, func(ctx context.Context) (float64, error) { return b.dispatch(ctx, []string{p.address}, node) }, nil
 	}
+}
+
+// dispatch measures how many actions a second a grid gets through, with bots at its
+// addresses and its clients.
+func (b *bench) dispatch(ctx context.Context, addresses []string, c clients) (float64, error) {
+	stop, err := newBots(ctx, addresses, busyBots, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer stop()
+	actions, err := uploadActions(ctx, c[0], benchRunner, int(b.duration.Seconds()*6000)+1000)
+	if err != nil {
+		return 0, err
+	}
+	var next atomic.Int64
+	return c.drive(ctx, b.duration, busyClients, func(ctx context.Context, conn *grpc.ClientConn, _ int) (float64, error) {
+		i := int(next.Add(1)) - 1
+		if i >= len(actions) {
+			return 0, errNoMore
+		}
+		return 1, executeEmpty(ctx, conn, actions[i])
+	})
 }
 
 // executeEmpty executes an action on one of the bench's own workers.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/bgrid-node/bgrid-node/test/harness"
 )
 
 // row is one line of the table.
@@ -30,6 +32,8 @@ type bench struct {
 	null *process
 
 	botNodes map[int]*process // by the number of unmatchable actions in their queues
+	grids    []*harness.Cluster
+	others   []*process
 }
 
 func allRows() []row {
@@ -39,6 +43,7 @@ func allRows() []row {
 	rows = append(rows, runnerRows()...)
 	rows = append(rows, streamRows()...)
 	rows = append(rows, botRows()...)
+	rows = append(rows, clusterRows()...)
 	rows = append(rows, startupRows()...)
 	rows = append(rows, memoryRows()...)
 	return append(rows, rawRows()...)
@@ -121,5 +126,11 @@ func (b *bench) stop() {
 	b.null.kill()
 	for _, p := range b.botNodes {
 		p.kill()
+	}
+	for _, p := range b.others {
+		p.kill()
+	}
+	for _, c := range b.grids {
+		c.Close()
 	}
 }

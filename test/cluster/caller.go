@@ -88,3 +88,6 @@ func (c *caller) pause(ctx context.Context, d time.Duration) bool {
 		return false
 	}
 }
+
+// late tells whether an answer did not come in time.
+func late(err error) bool { return status.Code(err) == codes.DeadlineExceeded }

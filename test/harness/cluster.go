@@ -46,7 +46,7 @@ type ClusterOptions struct {
 type Cluster struct {
 	Members []*Member
 	options ClusterOptions
-	token   string // file
+	token   []byte
 }
 
 // Member is a node of a cluster, running or not.
@@ -63,11 +63,11 @@ type Member struct {
 // StartCluster starts nodes n1, n2 and so on, and returns when all are ready. The
 // caller ends it with Close.
 func StartCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
-	c := &Cluster{options: o, token: filepath.Join(o.Dir, "token")}
+	c := &Cluster{options: o, token: []byte(rand.Text())}
 	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("start cluster: %w", err)
 	}
-	if err := os.WriteFile(c.token, []byte(rand.Text()+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(c.tokenFile(), c.token, 0o600); err != nil {
 		return nil, fmt.Errorf("start cluster: %w", err)
 	}
 	for i, place := range o.Places {
@@ -127,10 +127,12 @@ func (c *Cluster) args(m *Member) []string {
 			peers = append(peers, p.Peer)
 		}
 		args = append(args, "--node-id", m.ID, "--peer-listen", m.Peer, "--peers", strings.Join(peers, ","),
-			"--bootstrap-expect", strconv.Itoa(len(c.Members)), "--cluster-token-file", c.token)
+			"--bootstrap-expect", strconv.Itoa(len(c.Members)), "--cluster-token-file", c.tokenFile())
 	}
 	return append(args, c.options.Args...)
 }
+
+func (c *Cluster) tokenFile() string { return filepath.Join(c.options.Dir, "token") }
 
 // Servers returns the gRPC addresses of all nodes.
 func (c *Cluster) Servers() []string {
@@ -220,3 +222,6 @@ func (m *Member) Wipe() error {
 
 // DataDir is the node's data directory.
 func (m *Member) DataDir() string { return m.options.Dir }
+
+// Binary is the bgrid-node that runs.
+func (c *Cluster) Binary() string { return c.options.Binary }

@@ -50,6 +50,7 @@ var loops = [...]struct {
 	{"leases", "a plain bot works through ten thousand leases, and loses replies", leasesLoop},
 	{"workers", "server and remote workers are killed while actions run", workersLoop},
 	{"fair", "a small build behind ten thousand actions", fairLoop},
+	{"cluster", "three nodes are one grid, and one of them after the other is broken", clusterLoop},
 	{"chroot", "a Debian image becomes a chroot, and its compiler runs there", chrootLoop},
 }
 
@@ -65,8 +66,8 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	s := &settings{out: os.Stdout}
 	flags := flag.NewFlagSet("soak", flag.ExitOnError)
-	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, leases, workers, fair, chroot")
-	flags.IntVar(&s.rounds, "rounds", 0, "rounds of a loop, or leases, or actions of workers; 0 for its own number")
+	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, leases, workers, fair, cluster, chroot")
+	flags.IntVar(&s.rounds, "rounds", 0, "rounds of a loop, or leases, actions of workers, faults of the cluster; 0 for its own number")
 	flags.BoolVar(&s.bazel, "bazel", true, "let Bazel build in some rounds")
 	flags.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "decides the random moments and sizes")
 	dir := flags.String("dir", "", "where to put the nodes' data (default: a temporary directory)")
@@ -118,7 +119,7 @@ func runLoops(ctx context.Context, s *settings, match *regexp.Regexp, work strin
 		_ = os.RemoveAll(dir)
 	}
 	if ran == 0 {
-		return errors.New("-run matches no loop: want kill, power, cap, start, leases, workers, fair or chroot")
+		return errors.New("-run matches no loop: want kill, power, cap, start, leases, workers, fair, cluster or chroot")
 	}
 	return errors.Join(failed, ctx.Err())
 }

@@ -75,6 +75,11 @@ func Add(ctx context.Context, name string, id int) (*Host, error) {
 	return h, nil
 }
 
+// Remove takes the host off the network. Its processes must have ended.
+func (h *Host) Remove(ctx context.Context) error {
+	return run(ctx, "ip", []string{"-batch", "-"}, "link delete to-"+h.Name, "netns delete "+h.Name)
+}
+
 // Exec returns what starts a program on the host when it is put before its path.
 // The program keeps the process id.
 func (h *Host) Exec() []string {
