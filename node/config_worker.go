@@ -38,7 +38,7 @@ func WorkerTable() []Option {
 func workerOptions() []Option {
 	server := Option{
 		Name: "server", Arg: "HOST:PORT", List: true, Default: "127.0.0.1:50051",
-		Help: "addresses of equal servers: the first that answers is used, and another when it no longer does",
+		Help: "addresses of equal servers, the nodes of one cluster: those that are ready are used",
 	}
 	server.set, server.get = list(func(c *Config) *[]string { return &c.Servers }, server.Default, parseText, formatText)
 	dataDir := dirOption("", "data-dir", "$XDG_STATE_HOME/bgrid-worker, or ~/.local/state/bgrid-worker",

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
+	_ "google.golang.org/grpc/health" // the client's part of healthCheckConfig
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -29,8 +30,13 @@ const (
 	lastDial  = 2 * time.Second
 )
 
-// target returns what to dial, and the options that it needs: several servers are
-// tried in turn, the first that answers is used.
+// ofEqualServers has calls go to those of several servers that say that they are
+// ready (grpc.health.v1): a member of a cluster that is cut off from the others, or
+// about to end, still answers. Servers that do not tell are taken for ready.
+const ofEqualServers = `{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`
+
+// target returns what to dial, and the options that it needs: calls go to all of
+// several servers that are ready.
 func target(servers []string) (string, []grpc.DialOption) {
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -49,7 +55,8 @@ func target(servers []string) (string, []grpc.DialOption) {
 	}
 	r := manual.NewBuilderWithScheme("servers")
 	r.InitialState(state)
-	return "servers:///" + strings.Join(servers, ","), append(options, grpc.WithResolvers(r), grpc.WithAuthority(servers[0]))
+	return "servers:///" + strings.Join(servers, ","), append(options, grpc.WithResolvers(r), grpc.WithAuthority(servers[0]),
+		grpc.WithDefaultServiceConfig(ofEqualServers))
 }
 
 func dialBlobs(o *Options) (*client.Client, error) {

@@ -16,8 +16,8 @@ import (
 
 // Options is what New needs.
 type Options struct {
-	// Servers are the addresses of equal servers, host:port each: the first that
-	// answers is used, and another when it no longer does.
+	// Servers are the addresses of equal servers, host:port each: calls go round those
+	// that are ready.
 	Servers  []string
 	Instance string
 	// BotID names the worker. It must be its own, and the same over restarts: the
