@@ -102,7 +102,7 @@ func (c *Cluster) readIndex(ctx context.Context) (uint64, error) {
 			return 0, err
 		}
 		if ok, since := c.Quorum(); !ok && time.Since(since) > c.patience {
-			return 0, fmt.Errorf("%w since %s: %w", ErrNoQuorum, since.Format(time.RFC3339), err)
+			return 0, fmt.Errorf("%w since %s: %v", ErrNoQuorum, since.Format(time.RFC3339), err)
 		}
 		if err := pause(ctx, againAfter); err != nil {
 			return 0, err

@@ -70,8 +70,8 @@ func (f forwarder) at(ctx context.Context, leader string, entries []*commandpb.E
 		return raftfsm.Result{}, errAgain
 	case err != nil && ctx.Err() != nil:
 		return raftfsm.Result{}, fmt.Errorf("propose at node %s: %w", leader, ctx.Err())
-	case err != nil: // it may have been committed
-		return raftfsm.Result{}, fmt.Errorf("propose at node %s: %w: %w", leader, raftfsm.ErrLeadershipLost, err)
+	case err != nil: // it may have been committed; the status of the call is not the caller's
+		return raftfsm.Result{}, fmt.Errorf("propose at node %s: %w: %v", leader, raftfsm.ErrLeadershipLost, err)
 	case reply.NotLeader:
 		return raftfsm.Result{}, errAgain
 	}
