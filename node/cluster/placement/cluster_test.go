@@ -1,12 +1,16 @@
 package placement
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -35,10 +39,14 @@ type grid struct {
 type node struct {
 	grid   *grid
 	id     string
+	dir    string // of the store
 	store  *cas.Store
 	blobs  *Blobs
 	server *grpc.Server
 	lis    *bufconn.Listener
+
+	silent chan struct{} // calls are held while it is open; nil: they are not
+	held   chan struct{} // gets a token for each
 
 	mu    sync.Mutex
 	conns map[string]*grpc.ClientConn
@@ -78,14 +86,16 @@ func (g *grid) add(options ...option) *node {
 	}
 	n := &node{grid: g, id: fmt.Sprint("n", len(g.nodes)+1), conns: make(map[string]*grpc.ClientConn), open: make(map[net.Conn]string)}
 	quiet := slog.New(slog.DiscardHandler)
+	n.dir = g.t.TempDir()
 	var err error
-	if n.store, err = cas.Open(context.Background(), cas.Options{Dir: g.t.TempDir(), MaxBytes: o.maxBytes, ScrubInterval: -1, Logger: quiet}); err != nil {
+	if n.store, err = cas.Open(context.Background(), cas.Options{Dir: n.dir, MaxBytes: o.maxBytes, ScrubInterval: -1, Logger: quiet}); err != nil {
 		g.t.Fatal(err)
 	}
 	if n.blobs, err = New(Options{Local: n.store, Replicas: o.replicas, Logger: quiet}); err != nil {
 		g.t.Fatal(err)
 	}
-	n.server, n.lis = grpc.NewServer(reapi.ServerOptions()...), bufconn.Listen(1<<20)
+	n.held = make(chan struct{}, 100)
+	n.server, n.lis = grpc.NewServer(append(reapi.ServerOptions(), grpc.UnaryInterceptor(n.intercept))...), bufconn.Listen(1<<20)
 	if err := reapi.RegisterBlobs(n.server, reapi.BlobsOptions{Store: n.store, Logger: quiet}); err != nil {
 		g.t.Fatal(err)
 	}
@@ -148,6 +158,26 @@ func (g *grid) join() { g.change(func() { clear(g.cut) }) }
 func (g *grid) kill(n *node) {
 	g.part(n)
 	n.server.Stop()
+}
+
+// hold makes a node answer no call until it is released.
+func (n *node) hold() (release func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	silent := make(chan struct{})
+	n.silent = silent
+	return sync.OnceFunc(func() { close(silent) })
+}
+
+func (n *node) intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	n.mu.Lock()
+	silent := n.silent
+	n.mu.Unlock()
+	if silent != nil {
+		n.held <- struct{}{}
+		<-silent
+	}
+	return handle(ctx, req)
 }
 
 func (g *grid) apart(a, b string) bool {
@@ -284,4 +314,43 @@ func digests(list []cas.Blob) (ds []digest.Digest) {
 		ds = append(ds, b.Digest)
 	}
 	return ds
+}
+
+// rest waits until nothing is being repaired.
+func (b *Blobs) rest() {
+	for range repairSlots {
+		b.repairs <- struct{}{}
+	}
+	for range repairSlots {
+		<-b.repairs
+	}
+}
+
+// rot changes a byte of a blob's content in the files of a node's own store.
+func (n *node) rot(t *testing.T, b cas.Blob) {
+	t.Helper()
+	needle, changed := b.Data[100_000:100_064], false
+	err := filepath.WalkDir(n.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || e.Name() != "DATA" {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		at := bytes.Index(content, needle)
+		if at < 0 {
+			return nil
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteAt([]byte{needle[0] ^ 1}, int64(at))
+		changed = true
+		return errors.Join(err, f.Close())
+	})
+	if err != nil || !changed {
+		t.Fatalf("the content is not found, %v", err)
+	}
 }

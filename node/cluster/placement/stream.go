@@ -26,6 +26,7 @@ type remoteWriter struct {
 	digest digest.Digest
 	class  cas.Class
 	name   string
+	named  bool                        // it can be resumed
 	stream bspb.ByteStream_WriteClient // nil: not begun
 	life   context.Context             //nolint:containedctx // of the stream
 	end    context.CancelFunc
@@ -42,7 +43,7 @@ func (m *member) openWriter(ctx context.Context, class cas.Class, d digest.Diges
 		w.name = digest.UploadName("", uuid.NewString(), d)
 		return w, nil
 	}
-	w.name = digest.UploadName("", id, d)
+	w.name, w.named = digest.UploadName("", id, d), true
 	offset, complete, err := m.uploadStatus(ctx, d, id)
 	if err != nil {
 		return nil, err
@@ -211,18 +212,22 @@ const closeTime = 2 * time.Second
 
 // Close implements cas.BlobWriter. What was taken is stored, as far as it came.
 func (w *remoteWriter) Close() error {
-	if w.stream == nil {
-		return nil
+	if !w.over && !w.named {
+		w.Abort()
 	}
 	if !w.over {
-		timer := time.AfterFunc(closeTime, w.end)
-		w.ctx = w.life
-		if w.flush(false) == nil && !w.over && w.stream.CloseSend() == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), closeTime)
+		defer cancel()
+		w.ctx = ctx
+		if w.flush(false) == nil && !w.over && w.stream != nil && w.stream.CloseSend() == nil {
+			stop := context.AfterFunc(ctx, w.end)
 			_ = w.stream.RecvMsg(new(bspb.WriteResponse))
+			stop()
 		}
-		timer.Stop()
 	}
-	w.end()
+	if w.stream != nil {
+		w.end()
+	}
 	w.over = true
 	return nil
 }
