@@ -66,7 +66,7 @@ func clusterOptions() []Option {
 		token,
 		countOption(groupCluster, "replicas", "2",
 			"on how many nodes each blob is before its upload is acknowledged", func(c *Config) *int { return &c.Cluster.Replicas }),
-		durationOption(groupCluster, "election-timeout", "500ms",
+		durationOption(groupCluster, "election-timeout", "750ms",
 			"how long the leader may be silent before another is elected; the same on all nodes", func(c *Config) *time.Duration { return &c.Cluster.ElectionTimeout }),
 	}
 }
