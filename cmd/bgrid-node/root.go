@@ -47,6 +47,7 @@ func subcommands() []func() *cobra.Command {
 		newServeCmd,
 		newRunCmd,
 		newWorkerCmd,
+		newClusterCmd,
 		newDrainNodeCmd,
 		newCasCmd,
 		newChrootCmd,
