@@ -79,7 +79,7 @@ func unreachable(what string, ids []string) error {
 
 // gone is what a blob is that nobody has who was asked.
 func (v *view) gone(d digest.Digest, answered mask) error {
-	if away := v.away(answered); len(away) > 0 {
+	if away := v.away(answered); len(away) > 0 || v.outside() {
 		return unreachable("read blob "+d.String(), away)
 	}
 	return cas.ErrNotFound

@@ -46,13 +46,18 @@ type view struct {
 	members []*member // all voters, by id
 	up      mask      // those that can be reached, this node among them
 	self    int       // position of this node, or nobody
+	joined  bool      // a view of a cluster; false: of a node that is alone, before Join
 	copies  int       // of each blob, when as many members can be reached
 	least   int       // copies that each acknowledged blob has, whatever happens
 	quorum  func() bool
 }
 
 // alone tells that there is nobody else to keep blobs.
-func (v *view) alone() bool { return len(v.members) == 0 || len(v.members) == 1 && v.self != nobody }
+func (v *view) alone() bool { return !v.joined || len(v.members) == 1 && v.self != nobody }
+
+// outside tells that this node is no member of its cluster, or not yet. What it
+// knows of the members may be old, so that it cannot say that a blob is missing.
+func (v *view) outside() bool { return v.joined && v.self == nobody }
 
 // wanted is how many copies there can be now.
 func (v *view) wanted() int { return min(v.copies, v.up.count()) }
@@ -134,10 +139,14 @@ func saltOf(id string) uint64 {
 // a member no more, takes its copies with it: what was remembered of presence is
 // void then.
 func (b *Blobs) look(peers Peers) {
-	old, v := b.view.Load(), &view{self: nobody, quorum: peers.Quorum}
+	old, v := b.view.Load(), &view{self: nobody, joined: true, quorum: peers.Quorum}
 	ids := slices.Clone(peers.Members())
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
+	voter := slices.Contains(ids, peers.Self())
+	if len(ids) == 0 { // there are others, and nobody knows them yet: as if none could be reached
+		ids = []string{peers.Self()}
+	}
 	ids = ids[:min(len(ids), maxMembers)]
 	before := make(map[string]*member, len(old.members))
 	for i, m := range old.members {
@@ -148,7 +157,7 @@ func (b *Blobs) look(peers Peers) {
 	for i, id := range ids {
 		self := id == peers.Self()
 		m := before[id]
-		switch up := self || peers.Reachable(id); {
+		switch up := self && voter || !self && peers.Reachable(id); {
 		case up && m == nil:
 			m = newMember(b.done, id, self, peers)
 			fallthrough
@@ -158,7 +167,7 @@ func (b *Blobs) look(peers Peers) {
 		default:
 			m = &member{id: id, salt: saltOf(id)}
 		}
-		if self {
+		if self && voter {
 			v.self = i
 		}
 		v.members = append(v.members, m)
