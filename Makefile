@@ -60,10 +60,30 @@ bench: ## measure a running node beside the floors of this machine (ARGS="-only 
 soak: ## the long loops: kills, power cuts, a full store
 	./test/soak/run.sh $(ARGS)
 
+# What packages are made of must not depend on when or where.
+EPOCH := $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+IMAGE := bin/image
+
+.PHONY: image-rootfs
+image-rootfs: build ## the file trees of the images, without a container engine (the worker's as root, with debootstrap)
+	mkdir -p $(IMAGE)
+	SOURCE_DATE_EPOCH=$(EPOCH) ./packaging/image/rootfs.sh grid $(IMAGE)/bgrid-node.rootfs.tar
+	./packaging/image/debian.sh $(IMAGE)/debian.tar
+	SOURCE_DATE_EPOCH=$(EPOCH) ./packaging/image/rootfs.sh worker $(IMAGE)/debian.tar $(IMAGE)/bgrid-worker.rootfs.tar
+
+.PHONY: images
+images: image-rootfs ## archives of both images, for docker load, ctr images import and kind load image-archive
+	$(GO) run ./packaging/image -stage grid -root $(IMAGE)/bgrid-node.rootfs.tar -tag bgrid-node:dev -epoch $(EPOCH) -o $(IMAGE)/bgrid-node.tar
+	$(GO) run ./packaging/image -stage worker -root $(IMAGE)/bgrid-worker.rootfs.tar -tag bgrid-worker:dev -epoch $(EPOCH) -o $(IMAGE)/bgrid-worker.tar
+
+.PHONY: deb
+deb: build ## bin/bgrid-node.deb, a Debian package with two systemd services
+	VERSION='$(VERSION)' SOURCE_DATE_EPOCH=$(EPOCH) ./packaging/deb/build.sh bin/bgrid-node.deb
+
 .PHONY: clean
 clean: ## remove what was built
 	rm -rf bin
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

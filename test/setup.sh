@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need: Bazel and a C++ compiler from Debian, remotetool
-# from its Go module and BuildStream from PyPI into bin/. Quick when all is there.
+# from its Go module, BuildStream from PyPI and a Debian into bin/. Quick when all is there.
 # An ordinary user is told what to install instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +19,7 @@ missing() {
 	[ -x /usr/bin/busybox ] && ! ldd /usr/bin/busybox >/dev/null 2>&1 || echo "busybox-static (the root file system of BuildStream's builds)"
 	[ -x /sbin/ip ] || [ -x /usr/sbin/ip ] || echo "iproute2 (network namespaces of the clusters that are tested)"
 	[ -x /usr/sbin/nft ] || echo "nftables (partitions between the nodes of these clusters)"
+	PATH=$PATH:/usr/sbin command -v debootstrap >/dev/null || echo "debootstrap (a Debian to install the package in, which is also the worker's image)"
 	/usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || echo "python3-venv (BuildStream is installed into an environment of its own)"
 }
 
@@ -68,4 +69,10 @@ if ! cmp -s test/buildstream/requirements.txt "$bst/installed.txt"; then
 		exit 1
 	fi
 	cp test/buildstream/requirements.txt "$bst/installed.txt"
+fi
+
+# The package and the worker's image are tested in a Debian of their own. Without root,
+# or a mirror, those tests are skipped, and say so.
+if [ "$(id -u)" = 0 ] && ! packaging/image/debian.sh bin/image/debian.tar; then
+	echo "no Debian root file system: a mirror must be reachable the first time" >&2
 fi

@@ -37,6 +37,7 @@ var arrows = [...]struct {
 	{"store/queue/...", "store/queue/... store/digest"},
 	{"store/digest", ""},
 	{"runners/...", "runners/... store/digest"},
+	{"packaging/...", ""},
 	{"test/...", "..."},
 }
 
