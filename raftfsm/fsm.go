@@ -34,6 +34,7 @@ func entryIndex(index uint64) uint64 { return index / maxGroup }
 type fsm struct {
 	machine  *Machine
 	observer Observer
+	replaced func(uint64)
 	log      *slog.Logger
 	snaps    *snapshots
 	failure  *failure

@@ -121,15 +121,20 @@ func (r *Raft) Transfer(ctx context.Context) error {
 	}
 }
 
-// handOver asks for another leader, without waiting, if this member leads.
+// handOver asks for another leader, without waiting, when this member cannot apply
+// what is committed. Who waits for that here does so no longer once another one
+// leads.
 func (r *Raft) handOver() {
-	if !r.IsLeader() || r.stop.Err() != nil {
+	if !r.IsLeader() {
+		r.flights.refuseAll(ErrLeadershipLost)
 		return
 	}
 	r.log.Warn("handing leadership over: this node cannot apply what is committed")
 	r.work.run(func() {
 		if err := r.raft().LeadershipTransfer().Error(); err != nil {
 			r.log.Warn("cannot hand leadership over", "error", err)
+			return
 		}
+		r.flights.refuseAll(ErrLeadershipLost)
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 
-	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 )
 
@@ -25,6 +24,10 @@ type RaftOptions struct {
 	SyncBlobs func(context.Context) error
 	// Observer is called on every member, leader or not. nil: nobody listens.
 	Observer Observer
+	// Replaced is called instead of Observer when the stores have got the state of
+	// another member, at the index given: whoever keeps a copy reads it anew. The
+	// same rules hold. nil: nobody wants to know.
+	Replaced func(index uint64)
 	Logger   *slog.Logger // nil: slog.Default()
 
 	// Dir holds the log, the term, the vote and the snapshot markers, and nothing
@@ -77,6 +80,9 @@ func (o RaftOptions) withDefaults() RaftOptions {
 	if o.Observer == nil {
 		o.Observer = func(uint64, []queue.Event) {}
 	}
+	if o.Replaced == nil {
+		o.Replaced = func(uint64) {}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
@@ -111,7 +117,8 @@ type Raft struct {
 	closeOnce sync.Once
 	closeErr  error
 	slots     chan struct{} // one for each group on its way
-	work      *tasks        // what waits for an answer of node
+	flights   flights
+	work      *tasks // what waits for an answer of node
 
 	mu   sync.RWMutex
 	node *raft.Raft // replaced by Bootstrap
@@ -154,7 +161,7 @@ func (r *Raft) open(ctx context.Context) (err error) {
 	}
 	r.fsm = &fsm{
 		machine:  NewMachine(MachineOptions{Queue: r.o.Queue, ActionCache: r.o.ActionCache, SyncBlobs: r.o.SyncBlobs}),
-		observer: r.o.Observer, log: r.log, failure: r.failure, ctx: r.stop, handOver: r.handOver,
+		observer: r.o.Observer, replaced: r.o.Replaced, log: r.log, failure: r.failure, ctx: r.stop, handOver: r.handOver,
 		changed: make(chan struct{}),
 	}
 	r.snaps, err = openSnapshots(r.stop, r.o.Dir, stores{r.o.Queue, r.o.ActionCache}, r.log)
@@ -204,89 +211,6 @@ func (r *Raft) raft() *raft.Raft {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.node
-}
-
-// Propose implements Proposer. On a member that does not lead, the error is
-// ErrNotProposed and ErrNotLeader; one that is ErrLeadershipLost says that the
-// next leader may commit the command or drop it.
-func (r *Raft) Propose(ctx context.Context, entries ...*commandpb.Entry) (Result, error) {
-	if r.raft().State() != raft.Leader {
-		return Result{}, fmt.Errorf("propose: %w: %w", ErrNotProposed, ErrNotLeader)
-	}
-	return r.intake.propose(ctx, entries)
-}
-
-// commit hands groups to the log until Close. A group is gathered as late as it
-// can be: once there is room for it on the way.
-func (r *Raft) commit() {
-	for {
-		select {
-		case r.slots <- struct{}{}:
-		case <-r.intake.stop:
-			return
-		}
-		group, ok := r.intake.next()
-		if !ok {
-			return
-		}
-		if len(group) == 0 {
-			<-r.slots
-			continue
-		}
-		r.begin(group)
-	}
-}
-
-// begin appends a group to the log. Its outcome is waited for elsewhere.
-func (r *Raft) begin(group []*proposal) {
-	data, err := encodeGroup(commands(group, time.Now().UnixNano()))
-	if err == nil {
-		err = r.failure.get()
-	}
-	if err != nil {
-		<-r.slots
-		refuse(group, fmt.Errorf("%w: %w", ErrNotProposed, err))
-		return
-	}
-	pending := r.raft().Apply(data, 0)
-	if !r.work.run(func() {
-		defer func() { <-r.slots }()
-		r.finish(group, pending)
-	}) {
-		refuse(group, ErrStopped)
-	}
-}
-
-// finish answers a group when its fate is known, or never can be.
-func (r *Raft) finish(group []*proposal, pending raft.ApplyFuture) {
-	if err := pending.Error(); err != nil {
-		refuse(group, proposalError(err, pending.Index() > 0))
-		return
-	}
-	out := pending.Response().(entryOutcome)
-	if out.err != nil {
-		refuse(group, out.err)
-		return
-	}
-	answer(group, out.applied.Results)
-}
-
-// proposalError says of Raft's error what callers need to know: whether the entry
-// can still be committed, which is so from when it was given an index.
-func proposalError(err error, appended bool) error {
-	if appended {
-		switch {
-		case errors.Is(err, raft.ErrLeadershipLost):
-			return fmt.Errorf("%w: %w", ErrLeadershipLost, err)
-		case errors.Is(err, raft.ErrRaftShutdown):
-			return fmt.Errorf("%w: %w", ErrStopped, err)
-		}
-		return err
-	}
-	if errors.Is(err, raft.ErrRaftShutdown) {
-		return fmt.Errorf("%w: %w", ErrNotProposed, ErrStopped)
-	}
-	return fmt.Errorf("%w: %w: %w", ErrNotProposed, ErrNotLeader, err)
 }
 
 // Failed is closed when the state machine has stopped for good: the node must

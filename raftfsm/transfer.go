@@ -259,7 +259,7 @@ func (f *fsm) Restore(io.ReadCloser) error {
 		return f.fatal(err).err
 	}
 	f.advance(m.Index)
-	f.observer(lastIndex(m.Index), nil)
+	f.replaced(lastIndex(m.Index))
 	return nil
 }
 
