@@ -32,6 +32,8 @@ func TestProposalsThroughFollowersWhileTheLeaderIsKilled(t *testing.T) {
 				case err == nil && result.Errors[0] == nil:
 					acknowledged.Store(name, true)
 					count.Add(1)
+				case err == nil:
+					t.Errorf("%s was refused: %v: was it proposed twice?", name, result.Errors[0])
 				case errors.Is(err, raftfsm.ErrNotProposed):
 					notProposed.Store(name, true)
 				}
@@ -61,6 +63,29 @@ func TestProposalsThroughFollowersWhileTheLeaderIsKilled(t *testing.T) {
 			return true
 		})
 	}
+}
+
+func TestReadsSeeWhatWasAcknowledgedBeforeThem(t *testing.T) {
+	_, nodes := trio(t)
+	var clients sync.WaitGroup
+	for i := range 16 {
+		clients.Go(func() {
+			for j := range 20 {
+				name := fmt.Sprintf("%d-%d", i, j)
+				if _, err := nodes[i%3].Proposer().Propose(testContext(t), submit(name)); err != nil {
+					t.Error(err)
+				}
+				reader := nodes[(i+j)%3]
+				if err := reader.ReadBarrier(testContext(t)); err != nil {
+					t.Error(err)
+				}
+				if !reader.has(name) {
+					t.Errorf("%s does not see %s, which %s acknowledged", reader.id, name, nodes[i%3].id)
+				}
+			}
+		})
+	}
+	clients.Wait()
 }
 
 func TestRefusalsOfEntriesKeepTheirMeaningThroughAFollower(t *testing.T) {
