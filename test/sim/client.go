@@ -65,7 +65,7 @@ func (c *client) work(ctx context.Context) {
 		default:
 			c.again(ctx)
 		}
-		_ = sleep(ctx, time.Duration(c.rng.Int64N(int64(time.Second))))
+		_ = sleep(ctx, time.Duration(c.rng.Int64N(int64(500*time.Millisecond))))
 	}
 }
 
@@ -203,30 +203,39 @@ func (c *client) again(ctx context.Context) {
 	}
 }
 
-// put writes the next result of a key.
+// put writes the next result of some keys, in one command.
 func (c *client) put(ctx context.Context) {
-	k := c.keys[c.rng.IntN(len(c.keys))]
+	order := c.rng.Perm(len(c.keys))
+	order = order[:1+c.rng.IntN(len(order))]
 	c.insist(ctx, "put", func(ctx context.Context, via *node) error {
-		k.tried++
-		number := k.tried
-		result, err := proto.Marshal(&repb.ActionResult{StdoutRaw: fmt.Append(nil, number)})
-		if err != nil {
-			return err
-		}
-		var out raftfsm.Result
-		err = c.w.leader(ctx, c.name, via, func(ctx context.Context, _ *life, t *term) (err error) {
-			out, err = t.proposer.Propose(ctx, raftfsm.ActionCachePut(&commandpb.ActionCachePut{
+		var entries []*commandpb.Entry
+		results := map[*register][]byte{}
+		for _, i := range order {
+			k := c.keys[i]
+			k.tried++
+			result, err := proto.Marshal(&repb.ActionResult{StdoutRaw: fmt.Append(nil, k.tried)})
+			if err != nil {
+				return err
+			}
+			results[k] = result
+			entries = append(entries, raftfsm.ActionCachePut(&commandpb.ActionCachePut{
 				Instance: instance, Action: queue.DigestProto(k.action), Result: &commandpb.ActionCachePut_ActionResult{ActionResult: result},
 			}))
+		}
+		var out raftfsm.Result
+		err := c.w.leader(ctx, c.name, via, func(ctx context.Context, _ *life, t *term) (err error) {
+			out, err = t.proposer.Propose(ctx, entries...)
 			return err
 		})
-		if err == nil {
-			k.sure = number
-			c.w.acks.Result(instance, k.action, out.Index, result)
-			c.w.count(&c.w.stats.puts)
+		for k, result := range results {
+			if err == nil {
+				k.sure = k.tried
+				c.w.acks.Result(instance, k.action, out.Index, result)
+			}
 		}
 		return err
 	})
+	c.w.count(&c.w.stats.puts)
 }
 
 // read looks for the result of a key at any node: it must be the last that was

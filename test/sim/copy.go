@@ -3,15 +3,60 @@ package sim
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// copyTree copies a directory, leaving out the locks of processes. Holes stay
-// holes: most of Badger's files are empty.
+// copyTree copies a directory in which nothing is written but what a store does in
+// the background: as it is at one moment.
 func copyTree(from, to string) error {
+	for {
+		before, err := listing(from)
+		if err != nil {
+			return err
+		}
+		if err = copyFiles(from, to); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		after, again := listing(from)
+		if again != nil {
+			return again
+		}
+		if err == nil && before == after {
+			return nil
+		}
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+	}
+}
+
+// listing tells names, sizes and times of all files.
+func listing(dir string) (string, error) {
+	var all strings.Builder
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && !d.IsDir() {
+			fmt.Fprintln(&all, path, info.Size(), info.ModTime().UnixNano())
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return listing(dir) // one went away while it was looked at
+	}
+	return all.String(), err
+}
+
+// copyFiles copies a directory, leaving out the locks of processes. Holes stay
+// holes: most of Badger's files are empty.
+func copyFiles(from, to string) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -87,13 +87,15 @@ func (w *world) isolateLeader(ctx context.Context, rng *rand.Rand) {
 }
 
 // awayBot cuts a worker off from all nodes: often for less than its expiry.
-func (w *world) awayBot(ctx context.Context, rng *rand.Rand) {
+func (w *world) awayBot(ctx context.Context, rng *rand.Rand) { w.cutBot(ctx, rng, some(rng, 2*expiry)) }
+
+func (w *world) cutBot(ctx context.Context, rng *rand.Rand, d time.Duration) {
 	bot := fmt.Sprint("bot", rng.IntN(w.o.bots))
 	var links []link
 	for _, n := range w.nodes {
 		links = append(links, both(n.id, bot)...)
 	}
-	w.during(ctx, some(rng, 2*expiry), links)
+	w.during(ctx, d, links)
 }
 
 func (w *world) crashOne(ctx context.Context, rng *rand.Rand) {

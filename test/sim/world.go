@@ -133,8 +133,13 @@ const pace = 10 * time.Minute
 // waits until all is done. The error is what is broken.
 func (w *world) run() error {
 	working, stopBots := context.WithCancel(context.Background())
+	defer stopBots()
 	limit, cancel := context.WithTimeout(context.Background(), w.o.faults+pace)
 	defer cancel()
+	if _, err := w.quiesce(limit); err != nil {
+		w.fail("the grid does not form: %w", err)
+		return w.failed()
+	}
 	var clients, bots sync.WaitGroup
 	for i := range w.o.bots {
 		b := newBot(w, i)
