@@ -115,6 +115,12 @@ func (c *fakeCache) Import(_ context.Context, from io.Reader, replace bool) erro
 	return c.after
 }
 
+func (c *fakeCache) writes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.applied
+}
+
 func (c *fakeCache) setFail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
