@@ -154,6 +154,9 @@ func (s *Set) checkGridFiles(r *report, w *Workload, c *corev1.Container, o map[
 	}) {
 		r.addf(w.ID, "--cluster-token-file %s: no Secret is mounted there", token)
 	}
+	if _, port, _ := net.SplitHostPort(o["http-listen"]); port != "8080" {
+		r.addf(w.ID, "--http-listen is %s, and preStop drains at 127.0.0.1:8080", o["http-listen"])
+	}
 	checkGrace(r, w, o["drain-timeout"], 2) // preStop and then SIGTERM
 	if c.Lifecycle == nil || c.Lifecycle.PreStop == nil || c.Lifecycle.PreStop.Exec == nil || c.StartupProbe == nil || c.LivenessProbe == nil || c.ReadinessProbe == nil {
 		r.addf(w.ID, "lacks one of preStop, startupProbe, livenessProbe and readinessProbe")

@@ -98,6 +98,7 @@ var mistakes = []struct{ file, old, new, want string }{
 	// options
 	{config, `listen: ":50051"`, `listen: ":50050"`, `--listen is ":50050"`},
 	{config, `peer-listen: ":50052"`, `peer-listen: ":7946"`, `--peer-listen is ":7946"`},
+	{config, `http-listen: ":8080"`, `http-listen: ":8081"`, "preStop drains at 127.0.0.1:8080"},
 	{config, "peers: dns:bgrid-peers:50052", "peers: dns:bgrid-peer:50052", `--peers is "dns:bgrid-peer:50052"`},
 	{config, "peers: dns:bgrid-peers:50052", "peers: dns:bgrid-peers:50051", `"bgrid-peers:50051" is no service and port`},
 	{config, "80% max 40GiB", "80% max 50GiB", "leaves less than a tenth"},
