@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
@@ -25,6 +26,7 @@ type follower struct {
 	next   question // for the next target
 	origin sched.Origin
 	last   *longrunningpb.Operation // sent to the client; nil: nothing yet
+	heard  bool                     // the target told something, be it news or not
 	gone   error                    // the client is
 }
 
@@ -52,9 +54,11 @@ func (r *Router) execution(m method, in proto.Message, stream grpc.ServerStream)
 
 func (f *follower) executes() bool { _, ok := f.asked.in.(*repb.ExecuteRequest); return ok }
 
-// attempt follows the operation at one target.
+// attempt follows the operation at one target. It got somewhere when the target
+// told something, and did not break off at once.
 func (f *follower) attempt(ctx context.Context, t *target) (progress bool, err error) {
-	before := f.last
+	before, began := f.last, time.Now()
+	f.heard = false
 	err = f.at(ctx, t)
 	f.origin.Repeated = f.executes()
 	switch {
@@ -70,7 +74,7 @@ func (f *follower) attempt(ctx context.Context, t *target) (progress bool, err e
 	if err == nil {
 		err = unavailable("the leader ended a stream before its operation was done")
 	}
-	return f.last != before, err
+	return f.heard && time.Since(began) >= lastPause, err
 }
 
 func (f *follower) at(ctx context.Context, t *target) error {
@@ -110,6 +114,7 @@ func (f *follower) send(m proto.Message) error {
 	if !ok {
 		return status.Errorf(codes.Internal, "an execution sends a %T", m)
 	}
+	f.heard = true
 	if f.last != nil && proto.Equal(op, f.last) {
 		return nil
 	}

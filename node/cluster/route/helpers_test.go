@@ -26,6 +26,8 @@ type trio struct {
 	serve func(n *node, closing context.Context) *Services // what a leader serves
 	nodes map[string]*node
 
+	listeners map[string]*bufconn.Listener // of the peer ports
+
 	mu      sync.Mutex
 	leader  string // "": nobody
 	changed chan struct{}
@@ -50,9 +52,11 @@ type node struct {
 
 func newTrio(t testing.TB, serve func(n *node, closing context.Context) *Services) *trio {
 	t.Helper()
-	c := &trio{t: t, serve: serve, nodes: map[string]*node{}, changed: make(chan struct{})}
-	listeners := map[string]*bufconn.Listener{"a": bufconn.Listen(1 << 20), "b": bufconn.Listen(1 << 20), "c": bufconn.Listen(1 << 20)}
-	for id, l := range listeners {
+	c := &trio{t: t, serve: serve, nodes: map[string]*node{}, listeners: map[string]*bufconn.Listener{}, changed: make(chan struct{})}
+	for _, id := range []string{"a", "b", "c"} {
+		c.listeners[id] = bufconn.Listen(1 << 20)
+	}
+	for id, l := range c.listeners {
 		n := &node{trio: c, id: id, peers: map[string]*grpc.ClientConn{}, close: func() {}}
 		c.nodes[id] = n
 		var err error
@@ -72,7 +76,7 @@ func newTrio(t testing.TB, serve func(n *node, closing context.Context) *Service
 		go func() { _ = n.peer.Serve(l) }()
 		n.conn = dial(t, clients)
 		n.execution, n.operations, n.bots = repb.NewExecutionClient(n.conn), longrunningpb.NewOperationsClient(n.conn), botspb.NewBotsClient(n.conn)
-		for to, l := range listeners {
+		for to, l := range c.listeners {
 			n.peers[to] = dial(t, l)
 		}
 	}

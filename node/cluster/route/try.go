@@ -20,11 +20,14 @@ type attempt func(ctx context.Context, t *target) (progress bool, err error)
 
 // try repeats an attempt until it ends with something other than a change of the
 // leader, or until patience does: that counts from the first of several failures in
-// a row, however long the call went well before. The caller's context bounds all
-// of it.
+// a row at the same target, however long the call went well before. The caller's
+// context bounds all of it.
 func (r *Router) try(ctx context.Context, do attempt) error {
-	var failing time.Time
-	pause := firstPause
+	var (
+		asked   *target
+		failing time.Time
+		pause   time.Duration
+	)
 	for {
 		t, err := r.await(ctx)
 		if err != nil {
@@ -43,8 +46,8 @@ func (r *Router) try(ctx context.Context, do attempt) error {
 			return err
 		}
 		now := time.Now()
-		if failing.IsZero() || progress || t.over() || now.Sub(began) >= r.o.Patience {
-			failing, pause = now, firstPause
+		if t != asked || progress || now.Sub(began) >= r.o.Patience {
+			asked, failing, pause = t, now, firstPause
 		}
 		if now.Sub(failing) >= r.o.Patience {
 			return asUnavailable(err)

@@ -32,6 +32,7 @@ type world struct {
 	heard   []metadata.MD     // with the calls
 	at      map[string]func() // at a point of a call, once; see reach
 	lease   *botspb.Lease     // what bots are given
+	fails   error             // what GetOperation answers; nil: what it should
 	gone    map[string]bool   // sessions that were closed
 }
 
@@ -194,7 +195,10 @@ func (t *term) GetOperation(ctx context.Context, req *longrunningpb.GetOperation
 	defer t.begin(ctx, "GetOperation")()
 	t.reach("received")
 	op, _ := t.look(req.Name)
-	if op == nil {
+	switch {
+	case t.fails != nil:
+		return nil, t.fails
+	case op == nil:
 		return nil, sched.ErrNotFound
 	}
 	return op, grpc.SetTrailer(ctx, metadata.Pairs("identity-bin", "\x00who"))
@@ -228,7 +232,10 @@ func (t *term) DeleteOperation(ctx context.Context, req *longrunningpb.DeleteOpe
 	}
 	t.forget(req.Name)
 	t.reach("committed")
-	return &emptypb.Empty{}, ctx.Err()
+	if t.closing.Err() != nil {
+		return nil, sched.ErrDraining
+	}
+	return &emptypb.Empty{}, nil
 }
 
 func (t *term) WaitOperation(ctx context.Context, req *longrunningpb.WaitOperationRequest) (*longrunningpb.Operation, error) {
