@@ -46,6 +46,9 @@ type RaftOptions struct {
 	// TrailingLogs how many stay then for followers that are a little behind. 0:
 	// DefaultSnapshotEvery and DefaultTrailingLogs.
 	SnapshotEvery, TrailingLogs uint64
+	// Now is the clock that stamps commands while this member leads: wrong clocks
+	// must do no harm, which simulation tries out. nil: time.Now.
+	Now func() time.Time
 }
 
 // Defaults of RaftOptions.
@@ -94,6 +97,9 @@ func (o RaftOptions) withDefaults() RaftOptions {
 	}
 	if o.TrailingLogs == 0 {
 		o.TrailingLogs = DefaultTrailingLogs
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	return o
 }

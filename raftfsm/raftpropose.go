@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -45,7 +44,7 @@ func (r *Raft) commit() {
 
 // begin appends a group to the log. Its outcome is waited for elsewhere.
 func (r *Raft) begin(group []*proposal) {
-	data, err := encodeGroup(commands(group, time.Now().UnixNano()))
+	data, err := encodeGroup(commands(group, r.o.Now().UnixNano()))
 	if err == nil {
 		err = r.failure.get()
 	}
