@@ -58,10 +58,6 @@ func (n *Node) openCluster(ctx context.Context) error {
 
 func (n *Node) clusterOptions() (cluster.Options, error) {
 	c := &n.config.Cluster
-	token, err := readToken(c.TokenFile)
-	if err != nil {
-		return cluster.Options{}, err
-	}
 	source, err := cluster.ParsePeers(c.Peers)
 	if err != nil {
 		return cluster.Options{}, err
@@ -71,7 +67,7 @@ func (n *Node) clusterOptions() (cluster.Options, error) {
 		return cluster.Options{}, err
 	}
 	return cluster.Options{
-		NodeID: c.NodeID, Advertise: advertise, Listener: n.peerPort, Token: token, Peers: source, Expect: c.BootstrapExpect,
+		NodeID: c.NodeID, Advertise: advertise, Listener: n.peerPort, Token: n.token, Peers: source, Expect: c.BootstrapExpect,
 		Dir: filepath.Join(n.config.DataDir, clusterDir),
 		Raft: raftfsm.RaftOptions{
 			Queue: n.stores.queue, ActionCache: raftfsm.CacheOf(n.stores.results), SyncBlobs: n.stores.cas.Sync,
@@ -210,10 +206,14 @@ func (n *Node) diskUse() (used, free uint64) {
 	return used, s.Bavail * uint64(s.Bsize)
 }
 
-// bindPeers takes the address for the other nodes.
+// bindPeers reads the token and takes the address for the other nodes: what is
+// wrong with them is found before the stores are opened.
 func (n *Node) bindPeers(ctx context.Context) (err error) {
 	if !n.config.Clustered() {
 		return nil
+	}
+	if n.token, err = readToken(n.config.Cluster.TokenFile); err != nil {
+		return err
 	}
 	if n.peerPort, err = listen(ctx, "peer-listen", n.config.Cluster.PeerListen); err != nil {
 		return err

@@ -56,6 +56,7 @@ type Node struct {
 
 	grpc     net.Listener
 	peerPort net.Listener // for the other nodes
+	token    []byte       // that they share
 	http     net.Listener // nil: off
 	front    *front
 	probes   *probes
