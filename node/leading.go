@@ -43,7 +43,15 @@ func (t *leading) services() (*route.Services, error) {
 	if err := reapi.RegisterExecution(s, o); err != nil {
 		return nil, err
 	}
-	return s, bots.Register(reapi.Guard(s, t.node.logger), t.node.botsOptions(t.scheduler, t.closing))
+	b := t.node.botsOptions(t.scheduler, t.closing)
+	b.Verify = t.node.leads
+	return s, bots.Register(reapi.Guard(s, t.node.logger), b)
+}
+
+// leads tells whether this node leads at this moment; an error says why not.
+func (n *Node) leads(ctx context.Context) error {
+	_, err := n.cluster.Raft().ReadIndex(ctx)
+	return err
 }
 
 // stop ends the term: what waits ends with UNAVAILABLE, and is taken up again at
