@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -78,7 +79,10 @@ func (n *Node) clusterOptions() (cluster.Options, error) {
 			"max-cache-entries": strconv.Itoa(n.config.MaxCacheEntries),
 			"replicas":          strconv.Itoa(c.Replicas),
 		},
-		Register: n.registerForPeers, ServerOptions: reapi.ServerOptions(),
+		Register: n.registerForPeers,
+		// The waiting streams of all clients of a node go over one connection: a bound, once
+		// reached, would keep out the bots that they wait for.
+		ServerOptions: append(reapi.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32)),
 		Disk: n.diskUse, Build: n.options.Build.Version, Logger: n.logger,
 	}, nil
 }
