@@ -16,10 +16,7 @@ func TestNodesStartedOneAfterTheOtherFormOneCluster(t *testing.T) {
 	for _, n := range []*node{a, b, c} {
 		<-n.Formed()
 		name := "from-" + n.id
-		result, err := n.Proposer().Propose(testContext(t), submit(name))
-		if err != nil || result.Errors[0] != nil {
-			t.Fatalf("propose through %s: %v %v", n.id, err, result)
-		}
+		n.commit(name)
 		if !n.has(name) {
 			t.Errorf("%s does not have what it was told to be committed", n.id)
 		}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,7 +24,7 @@ import (
 	"github.com/bgrid-node/bgrid-node/store/queue/queuepb"
 )
 
-const testElection = 150 * time.Millisecond
+const testElection = 250 * time.Millisecond
 
 // fleet is a number of nodes on this machine that know each other's addresses.
 type fleet struct {
@@ -214,6 +215,26 @@ func submit(name string) *commandpb.Entry {
 		JobId: "job-" + name, Instance: "main", Action: queue.DigestProto(digest.Of(digest.SHA256, []byte(name))),
 		Operation: &queuepb.Operation{Id: "op-" + name, RequestMetadata: []byte{}},
 	})
+}
+
+// commit proposes through a node until it is acknowledged: on a busy machine a
+// leader may lose its office at any time.
+func (n *node) commit(name string) {
+	n.f.t.Helper()
+	ctx := testContext(n.f.t)
+	for {
+		result, err := n.Proposer().Propose(ctx, submit(name))
+		switch {
+		case err == nil && (result.Errors[0] == nil || errors.Is(result.Errors[0], queue.ErrExists)):
+			return
+		case err == nil:
+			n.f.t.Errorf("propose %s through %s: %v", name, n.id, result.Errors[0])
+			return
+		case ctx.Err() != nil:
+			n.f.t.Errorf("propose %s through %s: %v", name, n.id, err)
+			return
+		}
+	}
 }
 
 // has tells whether a node's own store holds the operation.

@@ -72,9 +72,7 @@ func TestReadsSeeWhatWasAcknowledgedBeforeThem(t *testing.T) {
 		clients.Go(func() {
 			for j := range 20 {
 				name := fmt.Sprintf("%d-%d", i, j)
-				if _, err := nodes[i%3].Proposer().Propose(testContext(t), submit(name)); err != nil {
-					t.Error(err)
-				}
+				nodes[i%3].commit(name)
 				reader := nodes[(i+j)%3]
 				if err := reader.ReadBarrier(testContext(t)); err != nil {
 					t.Error(err)
@@ -91,11 +89,8 @@ func TestReadsSeeWhatWasAcknowledgedBeforeThem(t *testing.T) {
 func TestRefusalsOfEntriesKeepTheirMeaningThroughAFollower(t *testing.T) {
 	_, nodes := trio(t)
 	_, others := leaderOf(nodes)
-	p := others[0].Proposer()
-	if _, err := p.Propose(testContext(t), submit("one")); err != nil {
-		t.Fatal(err)
-	}
-	result, err := p.Propose(testContext(t), submit("one"), submit("two"))
+	others[0].commit("one")
+	result, err := others[0].Proposer().Propose(testContext(t), submit("one"), submit("two"))
 	if err != nil {
 		t.Fatal(err)
 	}

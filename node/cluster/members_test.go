@@ -1,11 +1,15 @@
 package cluster
 
 import (
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bgrid-node/bgrid-node/node/cluster/link"
+	"github.com/bgrid-node/bgrid-node/node/cluster/peerpb"
 )
 
 func moveLog(dir string) error {
@@ -32,9 +36,7 @@ func (n *node) move() {
 
 func TestAllThreeRestartAtOtherAddresses(t *testing.T) {
 	f, nodes := trio(t)
-	if _, err := nodes[0].Proposer().Propose(testContext(t), submit("before")); err != nil {
-		t.Fatal(err)
-	}
+	nodes[0].commit("before")
 	for _, n := range nodes {
 		n.stop()
 	}
@@ -62,9 +64,7 @@ func TestAllThreeRestartAtOtherAddresses(t *testing.T) {
 
 func TestAFourthNodeJoinsAndVotes(t *testing.T) {
 	f, nodes := trio(t)
-	if _, err := nodes[0].Proposer().Propose(testContext(t), submit("before")); err != nil {
-		t.Fatal(err)
-	}
+	nodes[0].commit("before")
 	d := f.add("d", nil).start()
 	f.formed(append(nodes, d)...)
 	if err := d.ReadBarrier(testContext(t)); err != nil || !d.has("before") {
@@ -77,9 +77,7 @@ func TestADeadNodeIsReplacedUnderItsNameWithAnEmptyDisk(t *testing.T) {
 	_, others := leaderOf(nodes)
 	lost := others[0]
 	lost.stop()
-	if _, err := others[1].Proposer().Propose(testContext(t), submit("meanwhile")); err != nil {
-		t.Fatal(err)
-	}
+	others[1].commit("meanwhile")
 	lost.loseDisk()
 	lost.start()
 	f.formed(nodes...)
@@ -102,6 +100,11 @@ func TestABlankNodeDoesNotVoteBeforeALeaderTookItIn(t *testing.T) {
 	blank.start()
 	f.until("the blank node says what it waits for", func() bool { return blank.problem() != "" })
 	f.until("the blank node asked to join in vain", func() bool { return strings.Contains(blank.problem(), "no leader") })
+	_, err := behind.dialMember(testContext(t), blank.id, link.Raft)
+	var refused *link.Refusal
+	if !errors.As(err, &refused) || refused.Code != peerpb.Verdict_NOT_MEMBER {
+		t.Errorf("its log is served: %v", err)
+	}
 	if term := blank.Raft().Term(); term != 0 {
 		t.Errorf("the blank node is at term %d: it took part in an election", term)
 	}
@@ -131,9 +134,7 @@ func TestARemovedNodeStaysOutUntilItIsJoinedAgain(t *testing.T) {
 	gone.stop()
 	gone.start()
 	f.until("it knows after a restart", out)
-	if n := len(other.Members()); n != 2 {
-		t.Errorf("%d members after the removal", n)
-	}
+	f.until("the others are two", func() bool { return len(other.Members()) == 2 })
 	if err := control(gone).Join(testContext(t), other.addr); err != nil {
 		t.Fatal(err)
 	}
@@ -152,9 +153,7 @@ func TestNoRemovalThatLeavesNoMajority(t *testing.T) {
 	if err := leader.Remove(testContext(t), others[0].id); err != nil { // the dead one shrinks the cluster
 		t.Fatal(err)
 	}
-	if _, err := leader.Proposer().Propose(testContext(t), submit("of two")); err != nil {
-		t.Error(err)
-	}
+	leader.commit("of two")
 	if err := leader.Remove(testContext(t), "nobody"); err == nil || !strings.Contains(err.Error(), "nobody is no member") {
 		t.Errorf("remove of a node that is no member: %v", err)
 	}
