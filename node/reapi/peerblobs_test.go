@@ -17,14 +17,15 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/bgrid-node/bgrid-node/store/cas"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
-// peerOf serves the blobs of a grid's store as to the other nodes of a cluster.
-func peerOf(t *testing.T, g *grid) *grpc.ClientConn {
+// peerOf serves a store as to the other nodes of a cluster.
+func peerOf(t testing.TB, store *cas.Store) *grpc.ClientConn {
 	t.Helper()
 	s := grpc.NewServer(ServerOptions()...)
-	if err := RegisterBlobs(s, BlobsOptions{Store: g.store, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := RegisterBlobs(s, BlobsOptions{Store: store, Logger: slog.New(slog.DiscardHandler)}); err != nil {
 		t.Fatal(err)
 	}
 	l := bufconn.Listen(1 << 20)
@@ -43,7 +44,7 @@ func peerOf(t *testing.T, g *grid) *grpc.ClientConn {
 // in batches and streams, and by no client.
 func TestOnlyPeersStoreOutputs(t *testing.T) {
 	g := newSizedGrid(t, 64<<20)
-	peer := peerOf(t, g)
+	peer := peerOf(t, g.local)
 	asOutput := metadata.AppendToOutgoingContext(t.Context(), PeerClassHeader, PeerClassOutput)
 	data, seed := noise(1<<20, 1), uint64(0)
 	batch := func(ctx context.Context, conn *grpc.ClientConn, instance string) codes.Code {

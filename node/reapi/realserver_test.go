@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,12 +29,15 @@ import (
 
 // grid is every service over real stores, without workers.
 type grid struct {
-	store     *cas.Store
+	store     Blobs // what is served: local, or a cluster's
+	local     *cas.Store
 	results   *actioncache.Store
 	scheduler *sched.Scheduler
 	streams   *logstream.Hub
 	logged    *bytes.Buffer // what the services log; read it after stop only
 	listener  *bufconn.Listener
+	peers     *peers       // of a cluster; nil: a single node
+	dangling  atomic.Int64 // results that the action cache wants evicted
 
 	conn         *grpc.ClientConn
 	cas          repb.ContentAddressableStorageClient
@@ -56,10 +60,17 @@ func newSizedGrid(t testing.TB, maxBytes int64, change ...func(*Options)) *grid 
 	quiet := slog.New(slog.DiscardHandler)
 	g := &grid{logged: new(bytes.Buffer)}
 	var err error
-	if g.store, err = cas.Open(ctx, cas.Options{Dir: filepath.Join(dir, "cas"), MaxBytes: maxBytes, Logger: quiet}); err != nil {
+	if g.local, err = cas.Open(ctx, cas.Options{Dir: filepath.Join(dir, "cas"), MaxBytes: maxBytes, Logger: quiet}); err != nil {
 		t.Fatal(err)
 	}
-	if g.results, err = actioncache.Open(ctx, actioncache.Options{Dir: filepath.Join(dir, "ac"), Blobs: g.store, Logger: quiet}); err != nil {
+	var named actioncache.Blobs = g.local
+	g.store = g.local
+	if clustered(t) {
+		all := g.inCluster(t)
+		g.store, named = all, all
+	}
+	if g.results, err = actioncache.Open(ctx, actioncache.Options{Dir: filepath.Join(dir, "ac"), Blobs: named, Logger: quiet,
+		OnDangling: func(string, digest.Digest, uint64) { g.dangling.Add(1) }}); err != nil {
 		t.Fatal(err)
 	}
 	jobs, err := queue.Open(ctx, queue.Options{Path: filepath.Join(dir, "queue.db"), Logger: quiet})
@@ -68,7 +79,7 @@ func newSizedGrid(t testing.TB, maxBytes int64, change ...func(*Options)) *grid 
 	}
 	var scheduler *sched.Scheduler
 	proposer, err := raftfsm.OpenLocal(ctx, raftfsm.LocalOptions{
-		Queue: jobs, ActionCache: raftfsm.CacheOf(g.results), SyncBlobs: g.store.Sync, Logger: quiet,
+		Queue: jobs, ActionCache: raftfsm.CacheOf(g.results), SyncBlobs: g.local.Sync, Logger: quiet,
 		Observer: func(index uint64, events []queue.Event) { scheduler.Observe(index, events) },
 	})
 	if err != nil {
@@ -99,7 +110,7 @@ func newSizedGrid(t testing.TB, maxBytes int64, change ...func(*Options)) *grid 
 	t.Cleanup(func() {
 		gs.Stop()
 		scheduler.Stop()
-		for _, close := range []func() error{g.streams.Close, proposer.Close, jobs.Close, g.results.Close, g.store.Close} {
+		for _, close := range []func() error{g.streams.Close, proposer.Close, jobs.Close, g.results.Close, g.local.Close} {
 			if err := close(); err != nil {
 				t.Error(err)
 			}

@@ -102,14 +102,15 @@ func (w *remoteWriter) Write(p []byte) (n int, err error) {
 			return n, cas.ErrClosed
 		case w.buffer == nil:
 			w.buffer = make([]byte, 0, min(sendBytes, w.digest.Size-w.at))
-		case len(w.buffer) == cap(w.buffer):
-			if err := w.flush(false); err != nil {
-				return n, err
-			}
 		}
 		k := min(len(p)-n, cap(w.buffer)-len(w.buffer))
 		w.buffer = append(w.buffer, p[n:n+k]...)
 		n, w.at = n+k, w.at+int64(k)
+		if len(w.buffer) == cap(w.buffer) && w.at < w.digest.Size { // the last message is Commit's
+			if err := w.flush(false); err != nil {
+				return n, err
+			}
+		}
 	}
 	return n, nil
 }
