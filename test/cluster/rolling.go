@@ -14,10 +14,10 @@ import (
 )
 
 // RestartDuringABuild lets Bazel build while all nodes are restarted, one after the
-// other, and ends the grid. The build must succeed and say nothing about it, and no
-// command may have been given to a worker twice. The build must be long enough to
-// be under way until the last restart begins.
-func (g *Grid) RestartDuringABuild(ctx context.Context, dir string, parts, seed int) error {
+// other, for so many rounds, and ends the grid. The build must succeed and say
+// nothing about it, and no command may have been given to a worker twice. The build
+// must be long enough to be under way until the last restart begins.
+func (g *Grid) RestartDuringABuild(ctx context.Context, dir string, parts, rounds, seed int) error {
 	f, err := Forward(netns.Here+":0", g.Servers())
 	if err != nil {
 		return err
@@ -38,13 +38,13 @@ func (g *Grid) RestartDuringABuild(ctx context.Context, dir string, parts, seed 
 		cancel()
 		return errors.Join(err, (<-ended).err)
 	}
-	for _, m := range g.Members {
+	for i := range rounds * len(g.Members) {
 		select {
 		case end := <-ended:
 			return errors.Join(errors.New("the build ended before all nodes were restarted: make it longer"), end.err)
 		default:
 		}
-		if err := g.restart(ctx, m); err != nil {
+		if err := g.restart(ctx, g.Members[i%len(g.Members)]); err != nil {
 			cancel()
 			return errors.Join(err, (<-ended).err)
 		}

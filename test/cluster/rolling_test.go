@@ -8,7 +8,7 @@ import (
 )
 
 // buildParts makes a build that takes longer than a rolling restart.
-const buildParts = 64
+const buildParts = 32
 
 // TestARollingRestartDoesNotShowInABuild: Bazel builds behind a load balancer while
 // all nodes are restarted, one after the other. Its log has no word of it, and no
@@ -18,7 +18,7 @@ func TestARollingRestartDoesNotShowInABuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := startGrid(t, Options{Slots: 1})
-	if err := g.RestartDuringABuild(t.Context(), filepath.Join(g.dir, "build"), buildParts, 1); err != nil {
+	if err := g.RestartDuringABuild(t.Context(), filepath.Join(g.dir, "build"), buildParts, 1, 1); err != nil {
 		t.Fatal(err)
 	}
 }

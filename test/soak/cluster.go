@@ -15,7 +15,7 @@ const (
 	clusterFaults  = 36 // all kinds three times
 	clusterParts   = 48 // of each Bazel build
 	rollingParts   = 96
-	rollingRounds  = 3
+	rollingBuilds  = 3 // with one round of restarts, two, and three
 	wholeExecution = "-run=^cluster$"
 )
 
@@ -32,9 +32,9 @@ func clusterLoop(ctx context.Context, s *settings) error {
 	if err := clusterFaultsLoop(ctx, s); err != nil {
 		return err
 	}
-	for round := 1; s.bazel && round <= rollingRounds; round++ {
+	for round := 1; s.bazel && round <= rollingBuilds; round++ {
 		if err := clusterRolling(ctx, s, round); err != nil {
-			return fmt.Errorf("rolling restart %d: %w", round, err)
+			return fmt.Errorf("rolling restarts, %d rounds: %w", round, err)
 		}
 	}
 	return nil
@@ -109,7 +109,7 @@ func clusterRolling(ctx context.Context, s *settings, round int) error {
 		return err
 	}
 	defer g.Close()
-	if err := g.RestartDuringABuild(ctx, filepath.Join(s.dir, fmt.Sprint("rolling-", round)), rollingParts, round); err != nil {
+	if err := g.RestartDuringABuild(ctx, filepath.Join(s.dir, fmt.Sprint("rolling-", round)), rollingParts, round, round); err != nil {
 		return fmt.Errorf("%w\n%s", err, g.Logs())
 	}
 	return nil
