@@ -43,6 +43,7 @@ func TestOfATermThatEndsPeersHearNothingElse(t *testing.T) {
 		{codes.Internal, codes.Unavailable, true},
 		{codes.Canceled, codes.Unavailable, true},
 		{codes.Canceled, codes.Unavailable, false}, // the peer did not cancel
+		{codes.DeadlineExceeded, codes.Unavailable, false},
 		{codes.Internal, codes.Internal, false},
 	} {
 		inBubble(t, func(t *testing.T, c *trio, w *world) {

@@ -184,7 +184,7 @@ func done(b *botspb.BotSession) *botspb.BotSession {
 }
 
 // result waits for the end of an execution.
-func result(t *testing.T, from interface {
+func result(t testing.TB, from interface {
 	Recv() (*longrunningpb.Operation, error)
 }) (*longrunningpb.Operation, *repb.ExecuteResponse) {
 	t.Helper()

@@ -60,10 +60,14 @@ func (r *Router) try(ctx context.Context, do attempt) error {
 }
 
 // passes tells whether an error is about who was asked, and not about what. The
-// client did not cancel: its context was looked at before.
+// client did not cancel, and its deadline has not passed: its context was looked at
+// before.
 func passes(err error) bool {
-	c := status.Code(err)
-	return c == codes.Unavailable || c == codes.Canceled
+	switch status.Code(err) {
+	case codes.Unavailable, codes.Canceled, codes.DeadlineExceeded:
+		return true
+	}
+	return false
 }
 
 // rest waits for d, or until another target is to be asked.

@@ -83,10 +83,10 @@ func (r *Router) peerUnary(ctx context.Context, m method, in proto.Message) (pro
 	return out, t.settle(ctx, err)
 }
 
-// settle makes an error UNAVAILABLE that the end of the target may have caused.
-// The caller, whose context is ctx, did not.
+// settle makes an error UNAVAILABLE that is not about what the caller asked. ctx is
+// the caller's.
 func (t *target) settle(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil && (t.over() || status.Code(err) == codes.Canceled) {
+	if err != nil && ctx.Err() == nil && (t.over() || passes(err)) {
 		return unavailable("the leader changes")
 	}
 	return err

@@ -126,6 +126,22 @@ func TestNothingIsBelievedOfALeaderThatWasDeposedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestADeadlineWithinTheLeaderIsNotTheClients has a leader lose patience with a third
+// node.
+func TestADeadlineWithinTheLeaderIsNotTheClients(t *testing.T) {
+	for _, through := range []string{"a", "c"} {
+		inBubble(t, func(t *testing.T, c *trio, w *world) {
+			c.lead("a")
+			w.stage("main/1", queued)
+			w.fails = context.DeadlineExceeded
+			w.when("received", func() { w.when("received", func() { w.fails = nil }) })
+			if _, err := c.nodes[through].operations.GetOperation(soon(t), get("main/1")); err != nil {
+				t.Errorf("through %s: %v", through, err)
+			}
+		})
+	}
+}
+
 func TestAWaitIsNotLongerForAChangeOfTheLeader(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *trio, w *world) {
 		c.lead("a")
