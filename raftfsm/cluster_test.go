@@ -156,6 +156,18 @@ func leaderOf(t testing.TB, ms []*member) *member {
 	return nil
 }
 
+// elected waits for a leader of which nothing more is known.
+func elected(ms []*member) *member {
+	for {
+		for _, m := range ms {
+			if m.up && m.raft.IsLeader() {
+				return m
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 // others are those that are up, but for one.
 func others(ms []*member, but *member) []*member {
 	return slices.DeleteFunc(slices.Clone(ms), func(m *member) bool { return m == but || !m.up })

@@ -122,7 +122,11 @@ func TestANewLeaderHasAllThatWasAcknowledged(t *testing.T) {
 			leader := leaderOf(t, ms)
 			leader.do(Submit(submission(fmt.Sprint(i))))
 			leader.stop()
-			leader = leaderOf(t, ms)
+			leader = elected(ms) // it may not know yet that all of it is committed
+			index, err := leader.raft.ReadIndex(t.Context())
+			if err = errors.Join(err, leader.raft.WaitApplied(t.Context(), index)); err != nil {
+				t.Fatal(err)
+			}
 			for j := range i + 1 {
 				if !isThere(t, leader.q, fmt.Sprint(j)) {
 					t.Errorf("%d is lost", j)
@@ -169,6 +173,7 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 		if !state.IsLeader || state.Leader != old.id || state.Term != old.raft.Term() {
 			t.Errorf("the leader's state: %+v", state)
 		}
+		oldEntry := old.raft.raft().CommitIndex()
 		if err := old.raft.Transfer(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -180,6 +185,10 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 		leader := leaderOf(t, ms)
 		if leader == old {
 			t.Error("the same leads")
+		}
+		node := leader.raft.raft()
+		if leader.raft.canVerify(node, oldEntry) || !leader.raft.canVerify(node, node.CommitIndex()) {
+			t.Error("followers can tell that an entry is the last only when it is of the leader's own term")
 		}
 		synctest.Wait()
 		for _, m := range ms {
@@ -253,7 +262,11 @@ func TestAFailingStoreIsTriedAgainAndNothingIsSkipped(t *testing.T) {
 	inCluster(t, 3, nil, func(t *testing.T, ms []*member) {
 		sick := leaderOf(t, ms)
 		sick.cache.setFail(errors.New("no space left"))
+		begun := time.Now()
 		_, err := sick.raft.Propose(t.Context(), actionPut("a"))
+		if took := time.Since(begun); took > handOverAfter+lastRetry {
+			t.Errorf("the answer took %s", took)
+		}
 		if !errors.Is(err, ErrLeadershipLost) || errors.Is(err, ErrNotProposed) {
 			t.Errorf("it was committed and not applied, and was answered %v", err)
 		}

@@ -135,17 +135,19 @@ func TestAnImportThatWasInterruptedIsFinishedAtTheStart(t *testing.T) {
 func TestANodeThatStoodAloneBecomesACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ms := newCluster(t, 3, nil)
-		for i, n := range []int{300, 400} {
+		for i, index := range []uint64{2000, 3000} { // of their last commands
 			m := ms[i]
 			m.stop()
 			q := openQueue(t, m.dir)
 			l := openLocal(t, LocalOptions{Queue: q, ActionCache: m.cache})
-			for j := range n {
+			for j := range 20 {
 				if _, err := l.Propose(t.Context(), Submit(submission(fmt.Sprint(m.id, "-", j))), actionPut(fmt.Sprint(m.id, j))); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := errors.Join(l.Close(), q.Close()); err != nil {
+			last := &commandpb.Command{Version: Version, Entries: []*commandpb.Entry{Submit(submission(m.id + "-last")), actionPut(m.id)}}
+			_, err := l.machine.Apply(t.Context(), index, []*commandpb.Command{last})
+			if err = errors.Join(err, l.Close(), q.Close()); err != nil {
 				t.Fatal(err)
 			}
 			m.start()
@@ -163,7 +165,7 @@ func TestANodeThatStoodAloneBecomesACluster(t *testing.T) {
 		}
 		same(t, ms)
 		for _, m := range ms {
-			if !isThere(t, m.q, "n0-299") || isThere(t, m.q, "n1-0") || !isThere(t, m.q, "first") {
+			if !isThere(t, m.q, "n0-last") || isThere(t, m.q, "n1-0") || !isThere(t, m.q, "first") {
 				t.Errorf("%s does not have the state of n0", m.id)
 			}
 		}
