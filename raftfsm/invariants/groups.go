@@ -19,8 +19,7 @@ import (
 type Groups struct {
 	mu     sync.Mutex
 	groups map[uint64]*told
-	last   map[string]uint64 // by node: what it heard of last
-	has    map[string]uint64 // by node: what its stores had when it began
+	last   map[string]uint64 // by node
 	broken []error
 }
 
@@ -33,11 +32,13 @@ type told struct {
 
 // NewGroups returns one that has heard nothing.
 func NewGroups() *Groups {
-	return &Groups{groups: map[uint64]*told{}, last: map[string]uint64{}, has: map[string]uint64{}}
+	return &Groups{groups: map[uint64]*told{}, last: map[string]uint64{}}
 }
 
-// Observe takes what a node's raftfsm.Observer is told.
-func (g *Groups) Observe(node string, index uint64, events []queue.Event) {
+// Observe takes what a node's raftfsm.Observer is told, and the AppliedIndex of its
+// queue then. After a restart the log gives a node groups again that its stores
+// have, of which it hears nothing.
+func (g *Groups) Observe(node string, index uint64, events []queue.Event, applied uint64) {
 	sum := sumOf(events)
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -45,7 +46,7 @@ func (g *Groups) Observe(node string, index uint64, events []queue.Event) {
 		g.fail("node %s applied index %d after %d", node, index, last)
 	}
 	g.last[node] = index
-	if len(events) == 0 && index <= g.has[node] {
+	if len(events) == 0 && index <= applied {
 		return
 	}
 	first := g.groups[index]
@@ -58,13 +59,11 @@ func (g *Groups) Observe(node string, index uint64, events []queue.Event) {
 	}
 }
 
-// Restarted says that a node begins again, with stores that have everything up to
-// an index: the log gives it groups again that it had, and of those up to the
-// index it hears nothing.
-func (g *Groups) Restarted(node string, has uint64) {
+// Restarted says that a node begins again: it may hear of groups once more.
+func (g *Groups) Restarted(node string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.last[node], g.has[node] = 0, has
+	delete(g.last, node)
 }
 
 // fail notes a broken invariant that somebody else saw.

@@ -13,7 +13,7 @@ func TestTheEventsOfALogKeepAllRules(t *testing.T) {
 	g := NewGroups()
 	for _, name := range []string{"a", "b"} {
 		for i, events := range newNode(t).apply(t, 1, story()...) {
-			g.Observe(name, uint64(i+1), events)
+			g.Observe(name, uint64(i+1), events, uint64(i+1))
 		}
 	}
 	l, err := g.Check(Limits{Failures: 1, Losses: 1})
@@ -28,20 +28,20 @@ func TestTheEventsOfALogKeepAllRules(t *testing.T) {
 func TestReplicasHearTheSameAtEachIndex(t *testing.T) {
 	events := newNode(t).apply(t, 1, story()...)
 	for rule, do := range map[string]func(g *Groups){
-		"applied index 9 differently": func(g *Groups) { g.Observe("b", 9, nil) },
-		"applied index 3 after 4":     func(g *Groups) { g.Observe("b", 4, events[3]); g.Observe("b", 3, events[2]) },
-		"applied index 4 after 4":     func(g *Groups) { g.Observe("b", 4, events[3]); g.Observe("b", 4, events[3]) },
-		"applied index 5 differently": func(g *Groups) { g.Restarted("b", 4); g.Observe("b", 4, nil); g.Observe("b", 5, nil) },
+		"applied index 9 differently": func(g *Groups) { g.Observe("b", 9, nil, 8) },
+		"applied index 3 after 4":     func(g *Groups) { g.Observe("b", 4, events[3], 4); g.Observe("b", 3, events[2], 4) },
+		"applied index 4 after 4":     func(g *Groups) { g.Observe("b", 4, events[3], 4); g.Observe("b", 4, events[3], 4) },
+		"applied index 5 differently": func(g *Groups) { g.Restarted("b"); g.Observe("b", 4, nil, 4); g.Observe("b", 5, nil, 4) },
 		"": func(g *Groups) {
-			g.Observe("b", 4, events[3])
-			g.Restarted("b", 4)
-			g.Observe("b", 3, nil)
-			g.Observe("b", 4, events[3]) // what was not durable yet
+			g.Observe("b", 4, events[3], 4)
+			g.Restarted("b")
+			g.Observe("b", 3, nil, 4)
+			g.Observe("b", 4, events[3], 4) // what was not durable yet
 		},
 	} {
 		g := NewGroups()
 		for i, e := range events {
-			g.Observe("a", uint64(i+1), e)
+			g.Observe("a", uint64(i+1), e, uint64(i+1))
 		}
 		do(g)
 		wantBroken(t, g.Err(), rule)
@@ -98,7 +98,7 @@ func TestWhatNoLogMaySay(t *testing.T) {
 				if i == c.at {
 					e = c.events
 				}
-				g.Observe("a", uint64(i+1), e)
+				g.Observe("a", uint64(i+1), e, uint64(i+1))
 			}
 			_, err := g.Check(Limits{Failures: 1})
 			wantBroken(t, err, c.broken)

@@ -76,6 +76,9 @@ func (b *bot) work(ctx context.Context) {
 			b.mu.Unlock()
 		case errors.Is(err, context.Canceled): // there is something to tell
 		default:
+			if b.w.plant.loseResults {
+				b.forget()
+			}
 			b.via = b.w.nodes[b.rng.IntN(len(b.w.nodes))]
 			_ = sleep(ctx, time.Duration(b.rng.Int64N(int64(300*time.Millisecond))))
 		}
@@ -186,6 +189,22 @@ func (b *bot) result(l *botspb.Lease, x *execution, fails bool) *botspb.Lease {
 	}
 	done.Result = result
 	return done
+}
+
+// forget is what a worker must not do.
+func (b *bot) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	leases := b.message.Leases[:0]
+	for _, l := range b.message.Leases {
+		if b.results[l.Id] == nil {
+			leases = append(leases, l)
+			continue
+		}
+		delete(b.running, l.Id)
+		delete(b.results, l.Id)
+	}
+	b.message.Leases = leases
 }
 
 // die kills the worker with all that it runs. It comes back with no memory.

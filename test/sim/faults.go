@@ -18,9 +18,13 @@ func (w *world) misfortune(d time.Duration) {
 		<-ctx.Done()
 		return
 	}
+	// The clocks differ from the beginning on.
+	for i, n := range w.nodes {
+		n.skew.Store(int64(some(rand.New(rand.NewPCG(w.o.seed, 10+uint64(i))), time.Minute)))
+	}
 	faults := []func(context.Context, *rand.Rand){
 		w.partition, w.partition, w.oneWay, w.isolateLeader, w.crashOne, w.crashOne, w.crashLeader, w.crashLeader, w.loseDisk,
-		w.slowNode, w.slowNetwork, w.lossy, w.awayBot, w.handOver, w.crashAll,
+		w.slowNode, w.slowNetwork, w.lossy, w.awayBot, w.handOver, w.crashAll, w.wrongClock, w.fullDisk,
 	}
 	var loops sync.WaitGroup
 	for i := range uint64(2) {
@@ -158,6 +162,21 @@ func (w *world) slowNetwork(ctx context.Context, rng *rand.Rand) {
 	w.net.slowDown(n.id, 0)
 }
 
+// wrongClock sets the clock of a node to another time, from where it runs on.
+func (w *world) wrongClock(_ context.Context, rng *rand.Rand) {
+	w.count(&w.stats.clocks)
+	w.nodes[rng.IntN(len(w.nodes))].skew.Store(int64(some(rng, 4*time.Hour) - 2*time.Hour))
+}
+
+// fullDisk has the action cache of a node take nothing.
+func (w *world) fullDisk(ctx context.Context, rng *rand.Rand) {
+	n := w.nodes[rng.IntN(len(w.nodes))]
+	w.count(&w.stats.fullDisks)
+	n.diskFull.Store(true)
+	_ = sleep(ctx, some(rng, 6*time.Second))
+	n.diskFull.Store(false)
+}
+
 // lossy loses some of all messages.
 func (w *world) lossy(ctx context.Context, rng *rand.Rand) {
 	w.net.lose(0.05 * rng.Float64())
@@ -218,7 +237,6 @@ func (w *world) replace(n *node) {
 		return n.running().raft.WaitApplied(wait, index)
 	})
 	w.ask(ctx, func(l *life) error { return l.raft.AddVoter(ctx, n.id, n.id) })
-	w.count(&w.stats.installs)
 }
 
 // ask has the leader do something, whoever that is, until it is done.

@@ -15,6 +15,7 @@ import (
 	"github.com/bgrid-node/bgrid-node/raftfsm"
 	"github.com/bgrid-node/bgrid-node/raftfsm/invariants"
 	"github.com/bgrid-node/bgrid-node/store/actioncache"
+	"github.com/bgrid-node/bgrid-node/store/cas"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 )
 
@@ -33,6 +34,8 @@ type node struct {
 	life *life // nil while it is down
 
 	applying atomic.Int64 // a delay of each apply at most, in nanoseconds
+	skew     atomic.Int64 // of its clock, in nanoseconds
+	diskFull atomic.Bool  // its action cache takes nothing
 }
 
 // life is a node from start to crash.
@@ -71,7 +74,7 @@ func (n *node) start(dir string, reachable bool) (err error) {
 	if err != nil {
 		return errors.Join(err, l.queue.Close())
 	}
-	n.w.groups.Restarted(n.id, l.queue.AppliedIndex())
+	n.w.groups.Restarted(n.id)
 	if l.raft, err = raftfsm.OpenRaft(l.ctx, n.w.raftOptions(l)); err != nil {
 		return errors.Join(err, l.cache.Close(), l.queue.Close())
 	}
@@ -89,15 +92,30 @@ func (n *node) start(dir string, reachable bool) (err error) {
 
 // raftOptions are those of a life.
 func (w *world) raftOptions(l *life) raftfsm.RaftOptions {
-	var cache raftfsm.ReplicatedCache = raftfsm.CacheOf(l.cache)
+	var cache raftfsm.ReplicatedCache = fullCache{raftfsm.CacheOf(l.cache), l.n}
 	if w.plant.cache != nil {
 		cache = w.plant.cache(l.n, cache)
 	}
 	return raftfsm.RaftOptions{
 		Queue: l.queue, ActionCache: cache, Logger: w.log, Observer: l.observe, SyncBlobs: l.syncBlobs,
-		Dir: filepath.Join(l.dir, "raft"), NodeID: l.n.id, Transport: l.transport,
+		Replaced: func(uint64) { w.count(&w.stats.installs) },
+		Dir:      filepath.Join(l.dir, "raft"), NodeID: l.n.id, Transport: l.transport,
 		SnapshotEvery: w.o.snapshotEvery, TrailingLogs: w.o.snapshotEvery / 2,
+		Now: func() time.Time { return time.Now().Add(time.Duration(l.n.skew.Load())) },
 	}
+}
+
+// fullCache is an action cache on a disk that is full at times.
+type fullCache struct {
+	raftfsm.ReplicatedCache
+	n *node
+}
+
+func (c fullCache) Apply(index uint64, ws []queue.ActionCacheWrite) error {
+	if c.n.diskFull.Load() {
+		return &cas.FullError{Reason: "it is to be so"}
+	}
+	return c.ReplicatedCache.Apply(index, ws)
 }
 
 // syncBlobs takes long on a slow node.
@@ -110,12 +128,7 @@ func (l *life) syncBlobs(ctx context.Context) error {
 
 // observe is the raftfsm.Observer.
 func (l *life) observe(index uint64, events []queue.Event) {
-	g := l.n.w.groups
-	if events == nil && index%256 == 255 { // the state of the leader was taken over
-		g.Restarted(l.n.id, l.queue.AppliedIndex())
-	} else {
-		g.Observe(l.n.id, index, events)
-	}
+	l.n.w.groups.Observe(l.n.id, index, events, l.queue.AppliedIndex())
 	if s := l.scheduler.Load(); s != nil {
 		s.Observe(index, events)
 	}
@@ -145,7 +158,7 @@ func (n *node) crash(power bool) (dir string, err error) {
 	n.lives++
 	dir = filepath.Join(n.w.dir, fmt.Sprintf("%s-%d", n.id, n.lives))
 	err = errors.Join(err, copyTree(l.dir, dir), l.cache.Close(), l.queue.Close())
-	if !power || marker != n.markerAt {
+	if !power || marker != n.markerAt && !n.w.plant.marksUnsynced {
 		n.origin = l.dir
 		return dir, err
 	}

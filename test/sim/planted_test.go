@@ -30,8 +30,8 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		plant plant
 		shows []string // one of them
 	}{
-		{"a write is acknowledged before it is committed", plant{proposer: hasty},
-			[]string{"was acknowledged", "lacks operation", "no such operation"}},
+		{"a write is acknowledged before it is committed", plant{proposer: hasty, misfortune: lostLeaders},
+			[]string{"was acknowledged"}},
 		{"the apply of an entry is skipped when the store fails", plant{cache: forgetful}, []string{"the action caches of", "was acknowledged"}},
 		{"a new leader does not wait for what was committed before", plant{noBarrier: true, misfortune: slowSuccession}, []string{"no such operation"}},
 		{"a new leader takes leases away at once", plant{termBegan: impatient}, []string{"although the first worker was there"}},
@@ -40,6 +40,8 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		{"the state that is sent lacks the action cache", plant{cache: halfState}, []string{"the action caches of", "was acknowledged"}},
 		{"a follower answers without asking the leader", plant{staleReads: true}, []string{"was acknowledged and"}},
 		{"a node without its disk votes", plant{blankVotes: true, misfortune: blankMajority}, []string{"differently", "was acknowledged", "no such operation"}},
+		{"a worker forgets what was not acknowledged", plant{loseResults: true}, []string{"although the first worker was there"}},
+		{"a marker is written before the stores are durable", plant{marksUnsynced: true}, []string{"differently", "differ at index", "lacks operation", "stopped for good", "which was acknowledged"}},
 	} {
 		t.Run(c.bug, func(t *testing.T) {
 			const seeds = 12
@@ -197,6 +199,15 @@ func responseOf(l *botspb.Lease) ([]byte, error) {
 		return nil, err
 	}
 	return proto.Marshal(&repb.ExecuteResponse{Result: result})
+}
+
+// lostLeaders cuts one leader after the other off, as its clients see it still.
+func lostLeaders(ctx context.Context, w *world) {
+	rng := rand.New(rand.NewPCG(w.o.seed, 2))
+	for ctx.Err() == nil {
+		_ = sleep(ctx, some(rng, 2*time.Second))
+		w.isolateLeader(ctx, rng)
+	}
 }
 
 // slowSuccession moves leadership to a node that has yet to apply what it has.

@@ -63,15 +63,17 @@ type world struct {
 // stats count what happened, to tell a run that proves something from one that
 // does not.
 type stats struct {
-	terms, crashes, powerCuts, lostDisks, cuts, transfers, installs atomic.Int64
-	submitted, done, cancelled, executions, puts, reads             atomic.Int64
+	terms, crashes, powerCuts, lostDisks, cuts, transfers, installs, clocks, fullDisks atomic.Int64
+	submitted, done, cancelled, executions, puts, reads                                atomic.Int64
 }
 
 func (w *world) count(what *atomic.Int64) { what.Add(1) }
 
 func (s *stats) String() string {
-	return fmt.Sprintf("%d terms, %d crashes (%d with power), %d disks lost, %d cuts, %d transfers; %d operations, %d cancelled, %d executions, %d puts, %d reads",
-		s.terms.Load(), s.crashes.Load(), s.powerCuts.Load(), s.lostDisks.Load(), s.cuts.Load(), s.transfers.Load(),
+	return fmt.Sprintf("%d terms, %d crashes (%d with power), %d disks lost, %d full, %d cuts, %d hand-overs, %d clocks set, %d states sent; "+
+		"%d operations, %d cancelled, %d executions, %d puts, %d reads",
+		s.terms.Load(), s.crashes.Load(), s.powerCuts.Load(), s.lostDisks.Load(), s.fullDisks.Load(), s.cuts.Load(), s.transfers.Load(),
+		s.clocks.Load(), s.installs.Load(),
 		s.submitted.Load(), s.cancelled.Load(), s.executions.Load(), s.puts.Load(), s.reads.Load())
 }
 
