@@ -12,6 +12,7 @@ import (
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -83,7 +84,7 @@ func store(ctx context.Context, conn *grpc.ClientConn, req *repb.BatchUpdateBlob
 	}
 	for _, r := range reply.GetResponses() {
 		if codes.Code(r.GetStatus().GetCode()) != codes.OK {
-			return fmt.Errorf("upload a blob: %s", r.GetStatus().GetMessage())
+			return fmt.Errorf("upload a blob: %w", status.ErrorProto(r.GetStatus()))
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 
 	repb "github.com/bazelbuild/remote-apis/build/bazel/remote/execution/v2"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/bgrid-node/bgrid-node/test/harness"
 )
@@ -159,11 +161,15 @@ func takeOver(ctx context.Context, c *harness.Cluster) (time.Duration, error) {
 		return 0, err
 	}
 	defer conns.close()
-	actions, err := uploadActions(ctx, conns[0], benchRunner, 2)
+	var actions []*repb.Digest
+	err = patiently(ctx, func() error {
+		actions, err = uploadActions(ctx, conns[0], benchRunner, 2)
+		return err
+	})
 	if err != nil {
 		return 0, err
 	}
-	if err := executeEmpty(ctx, conns[0], actions[0]); err != nil { // all connections are warm
+	if err := patiently(ctx, func() error { return executeEmpty(ctx, conns[0], actions[0]) }); err != nil { // all connections are warm
 		return 0, err
 	}
 	<-leased
@@ -178,4 +184,14 @@ func takeOver(ctx context.Context, c *harness.Cluster) (time.Duration, error) {
 	}
 	_, err = c.AwaitLevel(ctx)
 	return took, err
+}
+
+// patiently repeats what nodes of a grid may refuse while one of them comes or goes.
+func patiently(ctx context.Context, do func() error) error {
+	for began := time.Now(); ; time.Sleep(botPause) {
+		err := do()
+		if status.Code(err) != codes.Unavailable || time.Since(began) > time.Minute || ctx.Err() != nil {
+			return err
+		}
+	}
 }
