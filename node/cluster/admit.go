@@ -47,9 +47,13 @@ func (c *Cluster) admit(peer *peerpb.Hello) error {
 	return nil
 }
 
-// met remembers where a peer that holds the token says it is.
+// met remembers where a peer that holds the token says it is, and that it lives.
 func (c *Cluster) met(peer *peerpb.Hello) {
-	if peer.GetNodeId() != c.o.NodeID {
-		c.book.note(peer.GetNodeId(), peer.GetAddress())
+	if peer.GetNodeId() == c.o.NodeID {
+		return
+	}
+	c.book.note(peer.GetNodeId(), peer.GetAddress())
+	if r := c.remote(peer.GetNodeId()); r != nil {
+		r.stir()
 	}
 }

@@ -32,6 +32,7 @@ type remote struct {
 
 	cancel  context.CancelFunc
 	done    chan struct{}
+	stirred chan struct{}
 	refused atomic.Bool // the last attempt to connect was answered by a refusal
 
 	mu      sync.Mutex
@@ -43,7 +44,7 @@ type remote struct {
 
 // newRemote begins to ping a member.
 func (c *Cluster) newRemote(id string) (*remote, error) {
-	r := &remote{c: c, id: id, done: make(chan struct{})}
+	r := &remote{c: c, id: id, done: make(chan struct{}), stirred: make(chan struct{}, 1)}
 	dial := func(ctx context.Context) (net.Conn, error) {
 		conn, err := c.dialMember(ctx, id, link.Member)
 		r.dialled(err)
@@ -88,7 +89,7 @@ func (r *remote) dialled(err error) {
 }
 
 // run pings until ctx ends: each pingEvery, and at once when the connection
-// breaks.
+// breaks, or when a member that could not be reached was heard of.
 func (r *remote) run(ctx context.Context) {
 	defer close(r.done)
 	client := peerpb.NewPeerClient(r.ping)
@@ -99,9 +100,25 @@ func (r *remote) run(ctx context.Context) {
 		if r.ping.GetState() == connectivity.Ready {
 			r.ping.WaitForStateChange(rest, connectivity.Ready)
 		} else {
-			<-rest.Done()
+			select {
+			case <-rest.Done():
+			case <-r.stirred:
+			}
 		}
 		cancel()
+	}
+}
+
+// stir has a member that could not be reached be tried at once: it was heard of.
+func (r *remote) stir() {
+	if up, _, _, _ := r.state(); up {
+		return
+	}
+	r.ping.ResetConnectBackoff()
+	r.data.ResetConnectBackoff()
+	select {
+	case r.stirred <- struct{}{}:
+	default:
 	}
 }
 

@@ -30,7 +30,15 @@ func (c *Cluster) look() {
 	if err != nil {
 		return // it is closing
 	}
-	removed := c.id.get().Removed
+	r := c.id.get()
+	if r.ClusterID == "" && r.Grant != nil && len(servers) > 0 { // the log came that this node was promised
+		if err := c.settle(); err != nil {
+			c.log.Error("note the cluster of this node", "error", err)
+			return
+		}
+		c.nudge()
+	}
+	removed := r.Removed
 	next := view{members: membersOf(servers), quorum: c.hearsLeader(servers) && !removed}
 	if !removed {
 		next.leader = c.raft.Leader()
