@@ -46,6 +46,10 @@ type RaftOptions struct {
 	// TrailingLogs how many stay then for followers that are a little behind. 0:
 	// DefaultSnapshotEvery and DefaultTrailingLogs.
 	SnapshotEvery, TrailingLogs uint64
+	// MaxLogBytes bounds the log where its entries are large: it is cut off
+	// earlier then. What one or two seconds bring comes on top. 0:
+	// DefaultMaxLogBytes.
+	MaxLogBytes int64
 	// Now is the clock that stamps commands while this member leads: wrong clocks
 	// must do no harm, which simulation tries out. nil: time.Now.
 	Now func() time.Time
@@ -56,6 +60,7 @@ const (
 	DefaultElectionTimeout = 500 * time.Millisecond
 	DefaultSnapshotEvery   = 8192
 	DefaultTrailingLogs    = 4096
+	DefaultMaxLogBytes     = 64 << 20
 )
 
 // maxInFlight is how many groups are on their way through the log at once: one is
@@ -75,6 +80,8 @@ func (o RaftOptions) Validate() error {
 		return errors.New("a transport is needed")
 	case o.ElectionTimeout < 0 || (o.ElectionTimeout > 0 && o.ElectionTimeout < 20*time.Millisecond):
 		return fmt.Errorf("an election timeout of %s: at least 20ms are needed", o.ElectionTimeout)
+	case o.MaxLogBytes < 0:
+		return fmt.Errorf("a log of %d bytes: that is negative", o.MaxLogBytes)
 	}
 	return nil
 }
@@ -98,6 +105,9 @@ func (o RaftOptions) withDefaults() RaftOptions {
 	if o.TrailingLogs == 0 {
 		o.TrailingLogs = DefaultTrailingLogs
 	}
+	if o.MaxLogBytes == 0 {
+		o.MaxLogBytes = DefaultMaxLogBytes
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -114,7 +124,8 @@ type Raft struct {
 	failure *failure
 	snaps   *snapshots
 	store   *raftboltdb.BoltStore
-	entries *raft.LogCache // over store
+	sizes   *sizedLog      // over store
+	entries *raft.LogCache // over sizes
 	lead    *leadership
 	reads   reads
 
@@ -152,6 +163,7 @@ func OpenRaft(ctx context.Context, o RaftOptions) (*Raft, error) {
 		return nil, fmt.Errorf("open raft in %s: %w", o.Dir, errors.Join(err, r.closeStore()))
 	}
 	go r.commit()
+	go r.boundLog()
 	return r, nil
 }
 
@@ -162,7 +174,8 @@ func (r *Raft) open(ctx context.Context) (err error) {
 	if r.store, err = openLog(r.o.Dir); err != nil {
 		return err
 	}
-	if r.entries, err = raft.NewLogCache(cachedEntries, r.store); err != nil {
+	r.sizes = &sizedLog{LogStore: r.store}
+	if r.entries, err = raft.NewLogCache(cachedEntries, r.sizes); err != nil {
 		return err
 	}
 	r.fsm = &fsm{
@@ -188,7 +201,8 @@ func (r *Raft) start() error {
 	if err := r.ensureTerm(); err != nil {
 		return err
 	}
-	node, err := raft.NewRaft(r.config(), r.fsm, r.entries, r.store, r.snaps, wrapTransport(r.o.Transport, r.stop.Done()))
+	node, err := raft.NewRaft(r.config(), r.fsm, r.entries, patientStable{r.store, r.stop, r.log}, r.snaps,
+		wrapTransport(r.o.Transport, r.stop.Done()))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,76 @@
+package raftfsm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
+	"github.com/bgrid-node/bgrid-node/store/digest"
+	"github.com/bgrid-node/bgrid-node/store/queue"
+)
+
+// TestALogOfLargeEntriesIsBoundedInBytes although few entries are in it.
+func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
+	const bound, size = 1 << 20, 50 << 10
+	inCluster(t, 1, func(o *RaftOptions) { o.MaxLogBytes = bound }, func(t *testing.T, ms []*member) {
+		for i := range 100 {
+			ms[0].do(ActionCachePut(&commandpb.ActionCachePut{
+				Instance: "main", Action: queue.DigestProto(digest.Of(digest.SHA256, fmt.Append(nil, i))),
+				Result: &commandpb.ActionCachePut_ActionResult{ActionResult: bytes.Repeat([]byte{1}, size)},
+			}))
+			time.Sleep(200 * time.Millisecond)
+		}
+		first, err := ms[0].raft.store.FirstIndex()
+		last := ms[0].raft.Status().LastLog
+		if err != nil || (last-first)*size > bound+2*5*size || last-first < 5 {
+			t.Errorf("entries %d to %d are kept, of %d bytes each: the bound is %d; %v", first, last, size, bound, err)
+		}
+	})
+}
+
+// fullDisk is a StableStore that cannot be written to for a while.
+type fullDisk struct {
+	*raft.InmemStore
+	failures int
+}
+
+var errFull = errors.New("no space left")
+
+func (f *fullDisk) SetUint64(k []byte, v uint64) error {
+	if f.failures--; f.failures >= 0 {
+		return errFull
+	}
+	return f.InmemStore.SetUint64(k, v)
+}
+
+func TestADiskThatIsFullDoesNotKillRaft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		disk := &fullDisk{InmemStore: raft.NewInmemStore(), failures: 10}
+		s := patientStable{disk, ctx, quiet()}
+		if err := s.SetUint64([]byte(keyTerm), 7); err != nil {
+			t.Errorf("while the disk is full for a while: %v", err)
+		}
+		if term, err := s.GetUint64([]byte(keyTerm)); term != 7 || err != nil {
+			t.Errorf("term %d, %v", term, err)
+		}
+		disk.failures = 1 << 30
+		go func() {
+			time.Sleep(time.Minute)
+			cancel()
+		}()
+		if err := s.SetUint64([]byte(keyTerm), 8); err != nil { // for which Raft would panic
+			t.Errorf("the term, when closed: %v", err)
+		}
+		if err := s.SetUint64([]byte("LastVoteTerm"), 8); !errors.Is(err, errFull) {
+			t.Errorf("a vote that is on no disk, when closed: %v", err)
+		}
+	})
+}
