@@ -70,6 +70,7 @@ type Blobs struct {
 	replicas int
 	log      *slog.Logger
 
+	looking  sync.Mutex // held while a new view is made
 	view     atomic.Pointer[view]
 	losses   atomic.Uint64 // members that went away with their copies
 	eras     eras

@@ -3,9 +3,25 @@ package placement
 import (
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bgrid-node/bgrid-node/store/cas"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
+
+// reportCPU reports the processor time of all nodes for each operation, which holds
+// on a busy machine too. more is taken out again.
+func reportCPU(b *testing.B) (report func(more int64), used func() int64) {
+	used = func() int64 {
+		var u unix.Rusage
+		if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	before := used()
+	return func(more int64) { b.ReportMetric(float64(used()-before-more)/1e3/float64(b.N), "cpu-µs/op") }, used
+}
 
 // BenchmarkFindMissing asks for 100 digests that are there: of the store, of a
 // cluster of three that knows the answer, and of one that does not.
@@ -17,6 +33,8 @@ func BenchmarkFindMissing(b *testing.B) {
 	local.put(b, list...)
 	ds := digests(list)
 	ask := func(b *testing.B, n *node, forget bool) {
+		report, _ := reportCPU(b)
+		defer report(0)
 		for b.Loop() {
 			if forget {
 				n.blobs.losses.Add(1)
@@ -46,13 +64,18 @@ func BenchmarkPutMany(b *testing.B) {
 	seed := uint64(0)
 	put := func(b *testing.B, n *node) {
 		b.SetBytes(64 * 16 << 10)
+		report, used := reportCPU(b)
+		prepared := int64(0)
 		for b.Loop() {
 			b.StopTimer()
+			before := used()
 			seed++
 			list := blobs(64, 16<<10, seed)
+			prepared += used() - before
 			b.StartTimer()
 			n.put(b, list...)
 		}
+		report(prepared)
 	}
 	b.Run("store", func(b *testing.B) { put(b, local) })
 	b.Run("cluster", func(b *testing.B) { put(b, g.nodes[0]) })
@@ -65,11 +88,16 @@ func BenchmarkStream(b *testing.B) {
 	seed := uint64(0)
 	write := func(b *testing.B, node func(digest.Digest) *node) {
 		b.SetBytes(32 << 20)
+		report, used := reportCPU(b)
+		prepared := int64(0)
+		defer func() { report(prepared) }()
 		for b.Loop() {
 			b.StopTimer()
+			before := used()
 			seed++
 			c := blob(32<<20, seed)
 			n := node(c.Digest)
+			prepared += used() - before
 			b.StartTimer()
 			if err := n.write(b.Context(), c, 1<<20); err != nil {
 				b.Fatal(err)
@@ -85,6 +113,8 @@ func BenchmarkStream(b *testing.B) {
 	read := func(b *testing.B, n *node) {
 		buffer := make([]byte, cas.PieceBytes)
 		b.SetBytes(32 << 20)
+		report, _ := reportCPU(b)
+		defer report(0)
 		for b.Loop() {
 			r, err := n.blobs.OpenReader(b.Context(), c.Digest, 0)
 			for err == nil {

@@ -165,3 +165,24 @@ func TestAReadByANodeThatLostItsCopyRestoresIt(t *testing.T) {
 		}
 	}
 }
+
+// An upload is spared only when it would change nothing: when all copies exist.
+func TestPresentMeansOnAllOwners(t *testing.T) {
+	g := newGrid(t, 3)
+	for _, b := range sizes(1) {
+		n := g.rank(b.Digest, 2)
+		if ok, err := n.blobs.Present(t.Context(), b.Digest); ok || err != nil {
+			t.Fatalf("a blob that nobody has: %t, %v", ok, err)
+		}
+		if err := errors.Join(g.rank(b.Digest, 1).store.PutMany(t.Context(), cas.Upload, []cas.Blob{b})...); err != nil {
+			t.Fatal(err)
+		}
+		ok, err := n.blobs.Present(t.Context(), b.Digest)
+		if holders := g.holders(b.Digest); !ok || err != nil || len(holders) != 2 {
+			t.Errorf("%d bytes: %t and on %v, %v", len(b.Data), ok, holders, err)
+		}
+		if asked := n.blobs.Stats().Asked; asked == 0 {
+			t.Error("nobody was asked")
+		}
+	}
+}

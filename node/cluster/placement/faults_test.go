@@ -86,9 +86,9 @@ func TestAnOwnerThatVanishedIsReplaced(t *testing.T) {
 }
 
 func TestAnOwnerMayDieInTheMiddleOfAnUpload(t *testing.T) {
-	for _, through := range []int{0, 1, 2} { // an owner, the other, and none
+	for through, size := range []int{8 << 20, 12 << 20, 64 << 20} { // an owner, the other, and none
 		g := newGrid(t, 3)
-		b := blob(64<<20, uint64(through))
+		b := blob(size, uint64(through))
 		victim := g.rank(b.Digest, 1)
 		n := g.rank(b.Digest, through)
 		if n == victim {
@@ -99,7 +99,7 @@ func TestAnOwnerMayDieInTheMiddleOfAnUpload(t *testing.T) {
 			t.Fatal(err)
 		}
 		for at := 0; at < len(b.Data); at += 1 << 20 {
-			if at == 32<<20 {
+			if at == size/2 {
 				g.kill(victim)
 			}
 			if _, err := w.Write(b.Data[at : at+1<<20]); err != nil {
@@ -121,7 +121,7 @@ func TestAnOwnerMayDieInTheMiddleOfAnUpload(t *testing.T) {
 
 func TestAReadGoesOnFromAnotherCopy(t *testing.T) {
 	g := newGrid(t, 3)
-	b := blob(64<<20, 1)
+	b := blob(32<<20, 1)
 	g.nodes[0].put(t, b)
 	n, first := g.rank(b.Digest, 2), g.rank(b.Digest, 0)
 	r, err := n.blobs.OpenReader(t.Context(), b.Digest, 0)
@@ -129,7 +129,7 @@ func TestAReadGoesOnFromAnotherCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close() //nolint:errcheck // it never fails
-	got := make([]byte, 20<<20)
+	got := make([]byte, 12<<20)
 	if _, err := io.ReadFull(r, got); err != nil {
 		t.Fatal(err)
 	}

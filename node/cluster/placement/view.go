@@ -108,17 +108,12 @@ func (v *view) owners(d *digest.Digest) (set mask) {
 func (v *view) takers(d *digest.Digest, buf []int) []int {
 	buf = v.order(d, buf)
 	now := time.Now().UnixNano()
-	slices.SortStableFunc(buf, func(a, b int) int {
-		return v.members[a].crowded(now) - v.members[b].crowded(now)
-	})
-	return buf
-}
-
-func (m *member) crowded(now int64) int {
-	if m.full.Load() > now {
-		return 1
+	crowded := func(at int) bool { return v.members[at].full.Load() > now }
+	if slices.ContainsFunc(buf, crowded) {
+		roomy := slices.DeleteFunc(slices.Clone(buf), crowded)
+		buf = append(roomy, slices.DeleteFunc(buf, func(at int) bool { return !crowded(at) })...)
 	}
-	return 0
+	return buf
 }
 
 // mix is the finalizer of SplitMix64.
@@ -139,6 +134,8 @@ func saltOf(id string) uint64 {
 // a member no more, takes its copies with it: what was remembered of presence is
 // void then.
 func (b *Blobs) look(peers Peers) {
+	b.looking.Lock()
+	defer b.looking.Unlock()
 	old, v := b.view.Load(), &view{self: nobody, joined: true, quorum: peers.Quorum}
 	ids := slices.Clone(peers.Members())
 	slices.Sort(ids)
