@@ -35,6 +35,7 @@ type Checkup struct {
 	Index  uint64           `json:"appliedIndex"`
 	State  string           `json:"state"`
 	Stores invariants.State `json:"stores"`
+	Log    *Log             `json:"log,omitempty"` // of a member of a cluster
 }
 
 // Finding is something wrong in one of the stores.
@@ -162,7 +163,9 @@ func (c *Checkup) metadata(ctx context.Context, o FsckOptions, blobs *cas.Store)
 	c.find("queue", jobs.Check(ctx))
 	c.find("action cache", results.Check(ctx))
 	c.find("queue", c.count(ctx, jobs))
-	c.log(ctx, o, max(jobs.AppliedIndex(), results.AppliedIndex()))
+	if err := c.log(ctx, o, jobs.AppliedIndex(), results.AppliedIndex()); err != nil {
+		return err
+	}
 	state, err := invariants.StateOf(ctx, jobs, results)
 	if err != nil {
 		c.find("queue", err)

@@ -15,6 +15,13 @@ func (c *Checkup) Print(w io.Writer) error {
 		b.WriteString("the last process did not end cleanly, which is no fault\n")
 	}
 	fmt.Fprintf(&b, "content-addressable storage: %d blobs of %d bytes, each read against its hash\n", c.Blobs, c.Bytes)
+	if l := c.Log; l != nil {
+		fmt.Fprintf(&b, "command log: member %s of cluster %s, entries %d to %d, term %d, stores durable up to entry %d\n",
+			l.Member, l.Cluster, l.First, l.Last, l.Term, l.Marker)
+		if l.Incoming {
+			b.WriteString("the state of another member came in, and is taken over at the next start\n")
+		}
+	}
 	if c.State != "" {
 		fmt.Fprintf(&b, "action cache: %d results, index %d\n", c.Results, c.Stores.CacheIndex)
 		fmt.Fprintf(&b, "queue: %d unfinished jobs, %d sessions of workers, index %d\n", c.Jobs, c.Sessions, c.Stores.QueueIndex)
