@@ -26,6 +26,24 @@ func (l *sizedLog) StoreLogs(logs []*raft.Log) error {
 // StoreLog implements raft.LogStore.
 func (l *sizedLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
 
+// IsMonotonic implements raft.MonotonicLogStore: the log has no gaps. Raft removes
+// all of it when it takes over the state of another member.
+func (l *sizedLog) IsMonotonic() bool { return true }
+
+// dropBelow removes the log if all of it is below a marker: a crash came between
+// the two steps of taking over a state.
+func dropBelow(l raft.LogStore, marker uint64) error {
+	first, err := l.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := l.LastIndex()
+	if err != nil || last == 0 || last >= marker {
+		return err
+	}
+	return l.DeleteRange(first, last)
+}
+
 // entriesIn is how many entries like the last ones fit into a number of bytes.
 func (l *sizedLog) entriesIn(bytes int64) uint64 {
 	const overhead = 64 // of an entry in the log's file

@@ -192,6 +192,9 @@ func (r *Raft) open(ctx context.Context) (err error) {
 		return fmt.Errorf("take over the state of the leader, which was interrupted: %w", err)
 	}
 	r.fsm.advance(r.snaps.index())
+	if err := dropBelow(r.entries, r.snaps.index()); err != nil {
+		return err
+	}
 	return r.start()
 }
 

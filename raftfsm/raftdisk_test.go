@@ -74,3 +74,20 @@ func TestADiskThatIsFullDoesNotKillRaft(t *testing.T) {
 		}
 	})
 }
+
+func TestALogThatEndsBelowTheMarkerIsRemoved(t *testing.T) {
+	for _, c := range []struct{ marker, first, last uint64 }{{0, 3, 6}, {6, 3, 6}, {7, 0, 0}} {
+		s := raft.NewInmemStore()
+		for i := uint64(3); i <= 6; i++ {
+			if err := s.StoreLog(&raft.Log{Index: i}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := dropBelow(s, c.marker)
+		first, _ := s.FirstIndex()
+		last, _ := s.LastIndex()
+		if err != nil || first != c.first || last != c.last {
+			t.Errorf("marker %d: entries %d to %d are left, want %d to %d; %v", c.marker, first, last, c.first, c.last, err)
+		}
+	}
+}

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
 	"github.com/bgrid-node/bgrid-node/store/queue"
 	"github.com/bgrid-node/bgrid-node/store/queue/queuepb"
@@ -68,6 +70,7 @@ func TestAFollowerThatIsFarBehindGetsTheStateWhileItIsRead(t *testing.T) {
 			t.Errorf("%d states came in, want 1", replaced.Load()-before)
 		}
 		noLeftovers(t, ms)
+		noGaps(t, ms)
 		if err := leader.raft.Transfer(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -87,6 +90,23 @@ func noLeftovers(t *testing.T, ms []*member) {
 		for _, n := range names {
 			if n.Name() != logFile && n.Name() != markerFile {
 				t.Errorf("%s has %s left over", m.id, n.Name())
+			}
+		}
+	}
+}
+
+// noGaps reads all logs.
+func noGaps(t *testing.T, ms []*member) {
+	t.Helper()
+	for _, m := range ms {
+		first, err1 := m.raft.store.FirstIndex()
+		last, err2 := m.raft.store.LastIndex()
+		if err1 != nil || err2 != nil {
+			t.Error(err1, err2)
+		}
+		for i := first; i <= last; i++ {
+			if err := m.raft.store.GetLog(i, new(raft.Log)); err != nil {
+				t.Errorf("entry %d of %d to %d of %s: %v", i, first, last, m.id, err)
 			}
 		}
 	}
@@ -127,6 +147,7 @@ func TestAnImportThatWasInterruptedIsFinishedAtTheStart(t *testing.T) {
 		}
 		same(t, ms)
 		noLeftovers(t, ms)
+		noGaps(t, ms)
 	})
 }
 
