@@ -90,11 +90,7 @@ func (n *Node) clusterOptions() (cluster.Options, error) {
 // openRouter makes every call that needs the leader go there.
 func (n *Node) openRouter(c route.Cluster) (err error) {
 	n.router, err = route.New(route.Options{
-		Cluster: c, Logger: n.logger,
-		Verify: func(ctx context.Context) error {
-			_, err := n.cluster.Raft().ReadIndex(ctx)
-			return err
-		},
+		Cluster: c, Verify: n.leads, Logger: n.logger,
 	})
 	if err != nil {
 		return err

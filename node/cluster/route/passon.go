@@ -45,7 +45,7 @@ func passOn(ctx context.Context, o sched.Origin) context.Context {
 // ofTheTransport tells whether a key is about the connection that a call came by.
 func ofTheTransport(key string) bool {
 	switch key {
-	case "content-type", "user-agent", "te", keyClient, keyOperation, keyRepeated:
+	case "connection", "content-type", "user-agent", "te", keyClient, keyOperation, keyRepeated:
 		return true
 	}
 	return strings.HasPrefix(key, ":") || strings.HasPrefix(key, "grpc-")
