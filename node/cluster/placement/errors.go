@@ -67,11 +67,13 @@ func (m *member) note(err error) {
 }
 
 // unreachable says that nothing can be said, because these members do not answer.
-func unreachable(what string, ids []string) error {
-	switch len(ids) {
-	case 0:
+func (v *view) unreachable(what string, ids []string) error {
+	switch {
+	case v.outside():
+		return fmt.Errorf("%s: %w: this node is no member of its cluster, or not yet", what, cas.ErrUnavailable)
+	case len(ids) == 0:
 		return fmt.Errorf("%s: %w", what, cas.ErrUnavailable)
-	case 1:
+	case len(ids) == 1:
 		return fmt.Errorf("%s: %w: member %s cannot be reached", what, cas.ErrUnavailable, ids[0])
 	}
 	return fmt.Errorf("%s: %w: members %s cannot be reached", what, cas.ErrUnavailable, strings.Join(ids, ", "))
@@ -80,7 +82,7 @@ func unreachable(what string, ids []string) error {
 // gone is what a blob is that nobody has who was asked.
 func (v *view) gone(d digest.Digest, answered mask) error {
 	if away := v.away(answered); len(away) > 0 || v.outside() {
-		return unreachable("read blob "+d.String(), away)
+		return v.unreachable("read blob "+d.String(), away)
 	}
 	return cas.ErrNotFound
 }

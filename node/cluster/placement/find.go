@@ -80,7 +80,7 @@ func (b *Blobs) settle(ctx context.Context, s *survey, era uint64) ([]digest.Dig
 	if len(missing) > 0 {
 		answered := s.v.up.without(s.ill)
 		if away := s.v.away(answered); len(away) >= s.v.least || s.v.outside() {
-			return nil, unreachable("find missing blobs", away)
+			return nil, s.v.unreachable("find missing blobs", away)
 		}
 	}
 	if len(short) > 0 {

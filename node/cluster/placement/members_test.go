@@ -2,6 +2,7 @@ package placement
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"testing"
 
@@ -31,6 +32,40 @@ func TestANodeBecomesAClusterWithItsBlobs(t *testing.T) {
 	}
 	g.kill(g.nodes[0])
 	g.wantEverywhere(list, g.nodes[0])
+}
+
+// A node that is no member reads what members have and stores with them, and says
+// of nothing that it is missing: what it knows of them may be old, or nothing.
+func TestANodeThatIsNoMemberIsCertainOfNothing(t *testing.T) {
+	g := newGrid(t, 3)
+	b, gone := blob(1000, 1), blob(1000, 2)
+	g.nodes[0].put(t, b)
+	n := g.add()
+	n.blobs.Join(n)
+	g.wantEverywhere([]cas.Blob{b})
+	more := append(sizes(3), blob(5<<20, 4))
+	n.put(t, more[:4]...)
+	if err := n.write(t.Context(), more[5], 1<<20); err != nil {
+		t.Error(err)
+	}
+	for _, b := range []cas.Blob{more[0], more[3], more[5]} {
+		if holders := g.holders(b.Digest); len(holders) != 2 || slices.Contains(holders, n.id) {
+			t.Errorf("%d bytes are on %v", len(b.Data), holders)
+		}
+	}
+	for _, members := range [][]string{g.members, nil} {
+		g.change(func() { g.members = members })
+		_, found := n.blobs.FindMissing(t.Context(), digests([]cas.Blob{b, gone}))
+		_, got := n.blobs.Get(t.Context(), gone.Digest)
+		for what, err := range map[string]error{"FindMissing": found, "Get": got} {
+			if !errors.Is(err, cas.ErrUnavailable) {
+				t.Errorf("%s with %d members: %v", what, len(members), err)
+			}
+		}
+	}
+	if err := n.blobs.PutMany(t.Context(), cas.Upload, []cas.Blob{gone})[0]; !errors.Is(err, cas.ErrUnavailable) {
+		t.Errorf("an upload without any member: %v", err)
+	}
 }
 
 func TestANewMemberMovesFewBlobs(t *testing.T) {

@@ -177,10 +177,10 @@ func (v *view) enough(has mask, why outcome) error {
 		return why.full
 	}
 	if len(away) > 0 {
-		return unreachable("store blob", away)
+		return v.unreachable("store blob", away)
 	}
 	if why.ill != nil {
 		return fmt.Errorf("store blob: %w", why.ill)
 	}
-	return unreachable("store blob", nil)
+	return v.unreachable("store blob", nil)
 }

@@ -182,7 +182,7 @@ func (w *writer) send(t *target, p []byte) error {
 // from its beginning, it is worth another try.
 func (w *writer) broken() error {
 	if more := w.v.up.without(w.tried); more.count() >= w.v.least {
-		return unreachable("store blob "+w.digest.String(), nil)
+		return w.v.unreachable("store blob "+w.digest.String(), nil)
 	}
 	return w.v.enough(0, w.outcome)
 }
