@@ -30,3 +30,21 @@ func TestNodesStartedOneAfterTheOtherFormOneCluster(t *testing.T) {
 		}
 	}
 }
+
+// TestOneCluster holds what leaves a cluster as it was.
+func TestOneCluster(t *testing.T) {
+	f, nodes := trio(t)
+	for _, c := range []struct {
+		rule  string
+		check func(*testing.T, *fleet, []*node)
+	}{
+		{"a wrong token is refused", aWrongTokenIsRefused},
+		{"a node with other settings is refused", aNodeWithOtherSettingsIsRefused},
+		{"who cannot be a member", whoCannotBeAMember},
+		{"refusals of entries keep their meaning through a follower", refusalsOfEntriesKeepTheirMeaningThroughAFollower},
+		{"reads see what was acknowledged before them", readsSeeWhatWasAcknowledgedBeforeThem},
+		{"leadership is handed over", leadershipIsHandedOver},
+	} {
+		t.Run(c.rule, func(t *testing.T) { c.check(t, f, nodes) })
+	}
+}

@@ -75,8 +75,7 @@ func TestTwoNodesWithDataDoNotBecomeOneCluster(t *testing.T) {
 	}
 }
 
-func TestAWrongTokenIsRefused(t *testing.T) {
-	f, nodes := trio(t)
+func aWrongTokenIsRefused(t *testing.T, f *fleet, nodes []*node) {
 	d := f.add("d", func(o *Options) { o.Token = []byte("not the token of the others"); o.Expect = 0 }).start()
 	f.until("d says why it cannot join", func() bool { return strings.Contains(d.problem(), link.ErrToken.Error()) })
 	if n := len(nodes[0].Members()); n != 3 {
@@ -89,15 +88,16 @@ func TestAWrongTokenIsRefused(t *testing.T) {
 	if _, err := control.Status(testContext(t)); !errors.Is(err, link.ErrToken) {
 		t.Errorf("status with another token: %v", err)
 	}
+	d.stop()
 }
 
-func TestANodeWithOtherSettingsIsRefused(t *testing.T) {
-	f, _ := trio(t)
-	d := f.add("d", func(o *Options) { o.Settings = map[string]string{"max-cache-entries": "7"} }).start()
-	f.until("d names the setting and both values", func() bool {
-		p := d.problem()
+func aNodeWithOtherSettingsIsRefused(t *testing.T, f *fleet, _ []*node) {
+	e := f.add("e", func(o *Options) { o.Settings = map[string]string{"max-cache-entries": "7"} }).start()
+	f.until("e names the setting and both values", func() bool {
+		p := e.problem()
 		return strings.Contains(p, `--max-cache-entries is "100" on node `) && strings.Contains(p, `and "7" here`)
 	})
+	e.stop()
 }
 
 func TestADataDirectoryKeepsItsNode(t *testing.T) {

@@ -65,8 +65,7 @@ func TestProposalsThroughFollowersWhileTheLeaderIsKilled(t *testing.T) {
 	}
 }
 
-func TestReadsSeeWhatWasAcknowledgedBeforeThem(t *testing.T) {
-	_, nodes := trio(t)
+func readsSeeWhatWasAcknowledgedBeforeThem(t *testing.T, _ *fleet, nodes []*node) {
 	var clients sync.WaitGroup
 	for i := range 16 {
 		clients.Go(func() {
@@ -86,8 +85,7 @@ func TestReadsSeeWhatWasAcknowledgedBeforeThem(t *testing.T) {
 	clients.Wait()
 }
 
-func TestRefusalsOfEntriesKeepTheirMeaningThroughAFollower(t *testing.T) {
-	_, nodes := trio(t)
+func refusalsOfEntriesKeepTheirMeaningThroughAFollower(t *testing.T, _ *fleet, nodes []*node) {
 	_, others := leaderOf(nodes)
 	others[0].commit("one")
 	result, err := others[0].Proposer().Propose(testContext(t), submit("one"), submit("two"))
@@ -120,8 +118,7 @@ func TestWithoutAQuorumReadsFailAfterAWhileAndProposalsWait(t *testing.T) {
 	}
 }
 
-func TestLeadershipIsHandedOver(t *testing.T) {
-	f, nodes := trio(t)
+func leadershipIsHandedOver(t *testing.T, f *fleet, nodes []*node) {
 	leader, others := leaderOf(nodes)
 	c, err := NewControl(others[0].addr, []byte(f.token), "test", nil)
 	if err != nil {
@@ -131,15 +128,18 @@ func TestLeadershipIsHandedOver(t *testing.T) {
 	if err != nil || next == leader.id || next == "" {
 		t.Fatalf("leader %q after %q: %v", next, leader.id, err)
 	}
-	status, err := c.Status(testContext(t))
-	if err != nil || !status.Quorum || len(status.Members) != 3 {
-		t.Fatalf("status %+v: %v", status, err)
-	}
-	for _, m := range status.Members {
-		if (m.State == StateLeader) != (m.ID == status.Leader) || m.Term != status.Term || m.Version != "test" {
-			t.Errorf("member %+v of a cluster led by %s at term %d", m, status.Leader, status.Term)
+	f.until("the status tells of the new term", func() bool {
+		status, err := c.Status(testContext(t))
+		if err != nil || !status.Quorum || len(status.Members) != 3 {
+			return false
 		}
-	}
+		for _, m := range status.Members {
+			if (m.State == StateLeader) != (m.ID == status.Leader) || m.Term != status.Term || m.Version != "test" {
+				return false
+			}
+		}
+		return status.Leader != leader.id
+	})
 }
 
 // cuttable are connections of a network that can begin to drop everything.

@@ -76,8 +76,7 @@ func TestABlankNodeLosesTheVoteOfItsOldDiskFirst(t *testing.T) {
 	f.formed(nodes...)
 }
 
-func TestWhoCannotBeAMember(t *testing.T) {
-	_, nodes := trio(t)
+func whoCannotBeAMember(t *testing.T, _ *fleet, nodes []*node) {
 	leader, others := leaderOf(nodes)
 	fit := func() *peerpb.JoinRequest {
 		return &peerpb.JoinRequest{NodeId: "d", Address: "d:1", Blank: true, CommandVersion: raftfsm.Version, Settings: map[string]string{"max-cache-entries": "100"}}

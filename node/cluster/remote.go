@@ -154,6 +154,7 @@ func (r *remote) once(ctx context.Context, client peerpb.PeerClient) {
 		r.data.ResetConnectBackoff()
 	} else {
 		r.c.log.Warn("member cannot be reached", "node", r.id, "reason", trouble)
+		r.c.nudge() // perhaps it moved
 	}
 	r.c.changed.fire()
 }

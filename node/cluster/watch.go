@@ -59,6 +59,7 @@ func (c *Cluster) look() {
 	}
 	if before.leader != next.leader {
 		c.log.Info("leader changed", "leader", cmp.Or(next.leader, "none"), "term", c.raft.Term())
+		c.nudge() // a leader has more to do, and a new one to be told where this node is
 	}
 	if before.leader != next.leader || before.quorum != next.quorum || !slices.Equal(before.members, next.members) {
 		c.changed.fire()
