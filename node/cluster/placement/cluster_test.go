@@ -232,7 +232,7 @@ func (n *node) Conn(id string) (*grpc.ClientConn, error) {
 		return c, nil
 	}
 	at := slices.IndexFunc(n.grid.nodes, func(o *node) bool { return o.id == id })
-	c, err := grpc.NewClient("passthrough:///"+id, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	c, err := grpc.NewClient("passthrough:///"+id, append(DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			if n.grid.apart(n.id, id) {
 				return nil, errors.New("no way there")
@@ -244,7 +244,7 @@ func (n *node) Conn(id string) (*grpc.ClientConn, error) {
 				n.mu.Unlock()
 			}
 			return c, err
-		}))
+		}))...)
 	if err == nil {
 		n.conns[id] = c
 	}

@@ -148,20 +148,29 @@ func TestANodeAloneIsItsStore(t *testing.T) {
 
 func TestAReadByANodeThatLostItsCopyRestoresIt(t *testing.T) {
 	g := newGrid(t, 3)
-	for _, b := range sizes(1) {
-		owner := g.rank(b.Digest, 0)
-		g.part(owner)
-		g.rank(b.Digest, 1).put(t, b) // while an owner is away
-		g.join()
-		if slices.Contains(g.holders(b.Digest), owner.id) {
-			t.Fatal("the owner has it already")
-		}
-		got, err := owner.read(t.Context(), b.Digest, 0)
-		if err != nil || !bytes.Equal(got, b.Data) {
-			t.Fatalf("read %d of %d bytes, %v", len(got), len(b.Data), err)
-		}
-		if !slices.Contains(g.holders(b.Digest), owner.id) {
-			t.Errorf("%d bytes: the owner did not keep them", len(b.Data))
+	for way, read := range map[string]func(n *node, d digest.Digest) ([]byte, error){
+		"stream": func(n *node, d digest.Digest) ([]byte, error) { return n.read(t.Context(), d, 0) },
+		"whole":  func(n *node, d digest.Digest) ([]byte, error) { return n.blobs.Get(t.Context(), d) },
+		"into memory": func(n *node, d digest.Digest) ([]byte, error) {
+			data, errs := n.blobs.GetManyInto(t.Context(), []digest.Digest{d}, func(n int) []byte { return make([]byte, n) })
+			return data[0], errs[0]
+		},
+	} {
+		for _, b := range sizes(uint64(len(way))) {
+			owner := g.rank(b.Digest, 0)
+			g.part(owner)
+			g.rank(b.Digest, 1).put(t, b) // while an owner is away
+			g.join()
+			if slices.Contains(g.holders(b.Digest), owner.id) {
+				t.Fatal("the owner has it already")
+			}
+			got, err := read(owner, b.Digest)
+			if err != nil || !bytes.Equal(got, b.Data) {
+				t.Fatalf("%s: read %d of %d bytes, %v", way, len(got), len(b.Data), err)
+			}
+			if !slices.Contains(g.holders(b.Digest), owner.id) {
+				t.Errorf("%s: the owner did not keep %d bytes", way, len(b.Data))
+			}
 		}
 	}
 }

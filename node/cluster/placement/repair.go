@@ -66,12 +66,12 @@ func (b *Blobs) heal(d digest.Digest) {
 		return // the next question for the blob sees to it
 	}
 	started := b.tasks.start(func() {
+		defer func() { <-b.repairs }()
 		v, era := b.view.Load(), b.era()
 		s := b.newSurvey(v, []digest.Digest{d})
 		err := s.ask(b.done, func(int) mask { return v.up })
-		<-b.repairs
 		if n := s.has[0].count(); err == nil && n > 0 && n < v.wanted() {
-			_ = b.repair(b.done, v, []copying{{d, s.has[0]}}, era)
+			b.replicate(b.done, v, []copying{{d, s.has[0]}}, era)
 		}
 	})
 	if !started {
