@@ -76,36 +76,42 @@ func TestABlankNodeLosesTheVoteOfItsOldDiskFirst(t *testing.T) {
 	f.formed(nodes...)
 }
 
-func whoCannotBeAMember(t *testing.T, _ *fleet, nodes []*node) {
-	leader, others := leaderOf(nodes)
+func whoCannotBeAMember(t *testing.T, f *fleet, nodes []*node) {
 	fit := func() *peerpb.JoinRequest {
 		return &peerpb.JoinRequest{NodeId: "d", Address: "d:1", Blank: true, CommandVersion: raftfsm.Version, Settings: map[string]string{"max-cache-entries": "100"}}
 	}
+	ask := func(n *node, req *peerpb.JoinRequest) (reply *peerpb.JoinReply) {
+		n.ask(func(ctx context.Context, p peerpb.PeerClient) (err error) {
+			reply, err = p.Join(ctx, req)
+			return err
+		})
+		return reply
+	}
 	for want, change := range map[string]func(*peerpb.JoinRequest){
-		"node d knows version 0 of the commands, the cluster is at":     func(r *peerpb.JoinRequest) { r.CommandVersion = 0 },
-		`--max-cache-entries is "100" on node ` + leader.id + ` and ""`: func(r *peerpb.JoinRequest) { r.Settings = nil },
-		`--more is "" on node ` + leader.id + ` and "1" here`:           func(r *peerpb.JoinRequest) { r.Settings["more"] = "1" },
-		"node d belongs to the cluster Q, this is ":                     func(r *peerpb.JoinRequest) { r.ClusterId = "Q" },
-		`node id "d@e": want 1 to 255 letters`:                          func(r *peerpb.JoinRequest) { r.NodeId = "d@e" },
+		"node d knows version 0 of the commands, the cluster is at": func(r *peerpb.JoinRequest) { r.CommandVersion = 0 },
+		`and "" here: it must be the same on all members`:           func(r *peerpb.JoinRequest) { r.Settings = nil },
+		`--more is "" on node `:                                     func(r *peerpb.JoinRequest) { r.Settings["more"] = "1" },
+		"node d belongs to the cluster Q, this is ":                 func(r *peerpb.JoinRequest) { r.ClusterId = "Q" },
+		`node id "d@e": want 1 to 255 letters`:                      func(r *peerpb.JoinRequest) { r.NodeId = "d@e" },
 	} {
 		req := fit()
 		change(req)
-		leader.ask(func(ctx context.Context, p peerpb.PeerClient) error {
-			reply, err := p.Join(ctx, req)
-			if !strings.Contains(reply.GetRefused(), want) {
-				t.Errorf("refused with %q, want %q", reply.GetRefused(), want)
-			}
-			return err
+		f.until("refused with "+want, func() bool {
+			leader, _ := leaderOf(nodes)
+			return leader != nil && strings.Contains(ask(leader, req).Refused, want)
 		})
 	}
-	others[0].ask(func(ctx context.Context, p peerpb.PeerClient) error {
-		reply, err := p.Join(ctx, fit())
-		if !reply.GetNotLeader() || reply.GetLeaderAddress() != leader.addr {
-			t.Errorf("a follower answers %v", reply)
+	f.until("a follower names the leader", func() bool {
+		leader, others := leaderOf(nodes)
+		if leader == nil {
+			return false
 		}
-		return err
+		req := fit()
+		req.OnlyKnown = true
+		reply := ask(others[0], req)
+		return reply.NotLeader && reply.LeaderAddress == leader.addr
 	})
-	if n := len(leader.Members()); n != 3 {
+	if n := len(nodes[0].Members()); n != 3 {
 		t.Errorf("%d members", n)
 	}
 }
