@@ -184,6 +184,22 @@ func TestASilentPeerIsDroppedInTime(t *testing.T) {
 	})
 }
 
+func TestOneHostCannotKeepTheOthersOut(t *testing.T) {
+	s := &Server{byHost: map[string]int{}}
+	for range maxHostShaking {
+		if !s.begin("stranger") {
+			t.Fatal("refused too early")
+		}
+	}
+	if s.begin("stranger") || !s.begin("node") {
+		t.Error("the stranger has more than its part")
+	}
+	s.end("stranger")
+	if !s.begin("stranger") {
+		t.Error("what ended still counts")
+	}
+}
+
 func TestStrangersFillTheLogSlowly(t *testing.T) {
 	logged := &lines{}
 	s, dial := serve(t, side("b", testToken), slog.New(slog.NewTextHandler(logged, nil)))

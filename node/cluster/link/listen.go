@@ -14,8 +14,12 @@ import (
 	"github.com/bgrid-node/bgrid-node/node/cluster/peerpb"
 )
 
-// maxShaking bounds the connections whose handshake is not complete.
-const maxShaking = 256
+// Bounds of the connections whose handshake is not complete: of all, and of one
+// host, so that a stranger who says nothing does not keep the nodes out.
+const (
+	maxShaking     = 256
+	maxHostShaking = 64
+)
 
 // Server accepts connections and hands each to the listener of its kind.
 type Server struct {
@@ -24,10 +28,13 @@ type Server struct {
 	log   *slog.Logger
 	quiet *rate.Limiter // of lines about connections that came to nothing
 
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	shaking chan struct{} // one element for each handshake under way
-	work    sync.WaitGroup
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+
+	mu      sync.Mutex
+	shaking int            // handshakes under way
+	byHost  map[string]int // of them, by host
 
 	kinds map[Kind]*listener
 }
@@ -38,12 +45,12 @@ func Listen(l net.Listener, self *Self, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		self:    self,
-		from:    l,
-		log:     log,
-		quiet:   rate.NewLimiter(rate.Every(5*time.Second), 10),
-		shaking: make(chan struct{}, maxShaking),
-		kinds:   map[Kind]*listener{},
+		self:   self,
+		from:   l,
+		log:    log,
+		quiet:  rate.NewLimiter(rate.Every(5*time.Second), 10),
+		byHost: map[string]int{},
+		kinds:  map[Kind]*listener{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	for _, kind := range []Kind{Raft, Member, Open} {
@@ -84,17 +91,46 @@ func (s *Server) accept() {
 			}
 			continue
 		}
-		select {
-		case s.shaking <- struct{}{}:
-			s.work.Go(func() {
-				defer func() { <-s.shaking }()
-				s.shake(conn)
-			})
-		default:
+		host := hostOf(conn)
+		if !s.begin(host) {
 			_ = conn.Close()
 			s.complain("peer refused: too many handshakes at a time", conn, nil)
+			continue
 		}
+		s.work.Go(func() {
+			defer s.end(host)
+			s.shake(conn)
+		})
 	}
+}
+
+// begin counts a handshake of a host, unless there are too many.
+func (s *Server) begin(host string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shaking >= maxShaking || s.byHost[host] >= maxHostShaking {
+		return false
+	}
+	s.shaking++
+	s.byHost[host]++
+	return true
+}
+
+func (s *Server) end(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shaking--
+	if s.byHost[host]--; s.byHost[host] == 0 {
+		delete(s.byHost, host)
+	}
+}
+
+func hostOf(conn net.Conn) string {
+	host, _, err := net.SplitHostPort(conn.RemoteAddr().String())
+	if err != nil {
+		return conn.RemoteAddr().String()
+	}
+	return host
 }
 
 // shake completes a handshake and hands the connection out.
