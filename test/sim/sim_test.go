@@ -53,24 +53,37 @@ func usual(seed uint64) options {
 	return o
 }
 
-// TestSimulation needs SIM_SEEDS for more than a few, SIM_SEED for a certain one.
+// TestSimulation tries other seeds each time. SIM_SEEDS says how many, SIM_SEED
+// which alone; SIM_LOG shows what the nodes say.
 func TestSimulation(t *testing.T) {
-	count := 20
-	if n, err := strconv.Atoi(os.Getenv("SIM_SEEDS")); err == nil {
-		count = n
-	}
-	var seeds []uint64
-	if n, err := strconv.ParseUint(os.Getenv("SIM_SEED"), 10, 64); err == nil {
-		seeds, count = append(seeds, n), 0
-	}
-	for range count {
-		seeds = append(seeds, rand.Uint64())
-	}
-	for _, seed := range seeds {
+	for _, seed := range seeds(t) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			if err := simulate(t, usual(seed), plant{}); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+}
+
+func seeds(t *testing.T) []uint64 {
+	t.Helper()
+	if text := os.Getenv("SIM_SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []uint64{seed}
+	}
+	count := 20
+	if text := os.Getenv("SIM_SEEDS"); text != "" {
+		var err error
+		if count, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := make([]uint64, count)
+	for i := range out {
+		out[i] = rand.Uint64()
+	}
+	return out
 }

@@ -51,6 +51,7 @@ var loops = [...]struct {
 	{"workers", "server and remote workers are killed while actions run", workersLoop},
 	{"fair", "a small build behind ten thousand actions", fairLoop},
 	{"cluster", "three nodes are one grid, and one of them after the other is broken", clusterLoop},
+	{"sim", "whole clusters in virtual time, with faults that a seed decides", simLoop},
 	{"chroot", "a Debian image becomes a chroot, and its compiler runs there", chrootLoop},
 }
 
@@ -66,7 +67,7 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	s := &settings{out: os.Stdout}
 	flags := flag.NewFlagSet("soak", flag.ExitOnError)
-	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, leases, workers, fair, cluster, chroot")
+	only := flags.String("run", "", "run only the loops whose name matches this regular `expression`: kill, power, cap, start, leases, workers, fair, cluster, sim, chroot")
 	flags.IntVar(&s.rounds, "rounds", 0, "rounds of a loop, or leases, actions of workers, faults of the cluster; 0 for its own number")
 	flags.BoolVar(&s.bazel, "bazel", true, "let Bazel build in some rounds")
 	flags.Uint64Var(&s.seed, "seed", uint64(time.Now().UnixNano()), "decides the random moments and sizes")
@@ -119,7 +120,7 @@ func runLoops(ctx context.Context, s *settings, match *regexp.Regexp, work strin
 		_ = os.RemoveAll(dir)
 	}
 	if ran == 0 {
-		return errors.New("-run matches no loop: want kill, power, cap, start, leases, workers, fair, cluster or chroot")
+		return errors.New("-run matches no loop: want kill, power, cap, start, leases, workers, fair, cluster, sim or chroot")
 	}
 	return errors.Join(failed, ctx.Err())
 }
