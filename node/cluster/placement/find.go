@@ -2,15 +2,18 @@ package placement
 
 import (
 	"context"
+	"fmt"
 
+	"github.com/bgrid-node/bgrid-node/store/cas"
 	"github.com/bgrid-node/bgrid-node/store/digest"
 )
 
 // FindMissing returns those of ds that no member has, each once, in the order
 // asked (REAPI FindMissingBlobs). Every copy of the others is protected from now
-// on, and a blob that is on too few members is copied before the answer, unless
-// that takes long (repairPatience): then it goes on behind it. cas.ErrUnavailable
-// when too many members cannot be asked to be certain that one is missing.
+// on, and a blob that is on too few members is copied before the answer.
+// cas.ErrUnavailable when that takes long (repairPatience: it goes on behind the
+// answer) or cannot be done, and when too many members cannot be asked to be certain
+// that one is missing.
 func (b *Blobs) FindMissing(ctx context.Context, ds []digest.Digest) ([]digest.Digest, error) {
 	v := b.view.Load()
 	if v.alone() {
@@ -65,12 +68,12 @@ func (b *Blobs) unknown(ds []digest.Digest, era uint64) []digest.Digest {
 func (b *Blobs) settle(ctx context.Context, s *survey, era uint64) ([]digest.Digest, error) {
 	var missing []digest.Digest
 	var short []copying
-	wanted := s.v.wanted()
+	enough := s.v.enoughCopies()
 	for i := range s.ds {
 		switch n := s.has[i].count(); {
 		case n == 0:
 			missing = append(missing, s.ds[i])
-		case n >= wanted:
+		case n >= enough:
 			b.memo.add(&s.ds[i], era)
 			b.noteMisplaced(s, i)
 		default:
@@ -84,11 +87,31 @@ func (b *Blobs) settle(ctx context.Context, s *survey, era uint64) ([]digest.Dig
 		}
 	}
 	if len(short) > 0 {
-		if err := b.repair(ctx, s.v, short, era); err != nil {
+		copied, err := b.repair(ctx, s.v, short, era)
+		if err == nil {
+			err = s.v.certain(copied)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return missing, nil
+}
+
+// certain refuses to call blobs present that are on too few members: what an upload
+// that failed has left on one is no promise, and would be missed once that member
+// cannot be asked.
+func (v *view) certain(list []copying) error {
+	few := 0
+	for _, c := range list {
+		if c.has.count() < v.least {
+			few++
+		}
+	}
+	if few > 0 {
+		return fmt.Errorf("find missing blobs: %w: %d of them are on too few members yet", cas.ErrUnavailable, few)
+	}
+	return nil
 }
 
 // Present tells whether an upload of the blob would change nothing: it is on
@@ -110,7 +133,7 @@ func (b *Blobs) Present(ctx context.Context, d digest.Digest) (bool, error) {
 	switch n := s.has[0].count(); {
 	case n == 0:
 		return false, nil
-	case n >= v.wanted():
+	case n >= v.enoughCopies():
 		b.memo.add(&d, era)
 		return true, nil
 	}

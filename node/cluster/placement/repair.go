@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/bgrid-node/bgrid-node/store/cas"
@@ -23,39 +24,42 @@ type repairs chan struct{}
 const (
 	repairSlots = 4
 	// repairPatience is how long an answer waits for copies. What takes longer goes on
-	// behind it: a client must not run into its deadline because a member was lost.
+	// behind an answer that says so: a client must not run into its deadline because a
+	// member was lost.
 	repairPatience = 5 * time.Second
 )
 
-// repair copies blobs to enough members, and returns when that is done or takes
-// too long.
-func (b *Blobs) repair(ctx context.Context, v *view, list []copying, era uint64) error {
+// repair copies blobs to enough members, and returns who has them when that is done
+// or takes too long.
+func (b *Blobs) repair(ctx context.Context, v *view, list []copying, era uint64) ([]copying, error) {
 	timer := time.NewTimer(repairPatience)
 	defer timer.Stop()
-	ended := make(chan struct{})
 	select {
 	case b.repairs <- struct{}{}:
 	case <-timer.C:
-		return nil
+		return list, nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
+	ended := make(chan []copying, 1)
 	started := b.tasks.start(func() {
-		defer close(ended)
 		defer func() { <-b.repairs }()
-		b.replicate(b.done, v, list, era)
+		copied := slices.Clone(list)
+		b.replicate(b.done, v, copied, era)
+		ended <- copied
 	})
 	if !started {
 		<-b.repairs
-		return cas.ErrClosed
+		return nil, cas.ErrClosed
 	}
 	select {
-	case <-ended:
+	case copied := <-ended:
+		return copied, nil
 	case <-timer.C:
+		return list, nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	return nil
 }
 
 // heal looks, in the background, after a blob of which this node has lost its copy.
@@ -70,7 +74,7 @@ func (b *Blobs) heal(d digest.Digest) {
 		v, era := b.view.Load(), b.era()
 		s := b.newSurvey(v, []digest.Digest{d})
 		err := s.ask(b.done, func(int) mask { return v.up })
-		if n := s.has[0].count(); err == nil && n > 0 && n < v.wanted() {
+		if n := s.has[0].count(); err == nil && n > 0 && n < v.enoughCopies() {
 			b.replicate(b.done, v, []copying{{d, s.has[0]}}, era)
 		}
 	})
@@ -80,11 +84,12 @@ func (b *Blobs) heal(d digest.Digest) {
 }
 
 // replicate copies blobs to the next members of their order until enough have
-// them. It does what it can: what fails is done at the next question.
+// them, and notes who does. It does what it can: what fails is done at the next
+// question.
 func (b *Blobs) replicate(ctx context.Context, v *view, list []copying, era uint64) {
 	for len(list) > 0 && ctx.Err() == nil {
 		if list[0].digest.Size+batchEntry > batchBytes {
-			b.replicateLarge(ctx, v, cas.Upload, list[0], era)
+			list[0].has, _ = b.replicateLarge(ctx, v, cas.Upload, list[0], era)
 			list = list[1:]
 			continue
 		}
@@ -107,20 +112,23 @@ func (b *Blobs) replicateBatch(ctx context.Context, v *view, list []copying, era
 		ds[i] = list[i].digest
 	}
 	data, errs := b.GetMany(ctx, ds)
-	blobs, has := make([]cas.Blob, 0, len(ds)), make([]mask, 0, len(ds))
+	blobs, from := make([]cas.Blob, 0, len(ds)), make([]*copying, 0, len(ds))
 	for i, err := range errs {
 		if err != nil {
 			b.log.DebugContext(ctx, "copy a blob that has too few copies", "digest", ds[i].String(), "error", err)
 			continue
 		}
-		blobs, has = append(blobs, cas.Blob{Digest: ds[i], Data: data[i]}), append(has, list[i].has)
+		blobs, from = append(blobs, cas.Blob{Digest: ds[i], Data: data[i]}), append(from, &list[i])
 	}
 	p := b.newPlacing(v, cas.Upload, blobs)
 	p.era = era
-	copy(p.has, has)
+	for i, c := range from {
+		p.has[i] = c.has
+	}
 	p.run(ctx)
-	for i := range blobs {
-		b.counters.copied.Add(int64(p.has[i].without(has[i]).count()))
+	for i, c := range from {
+		b.counters.copied.Add(int64(p.has[i].without(c.has).count()))
+		c.has = p.has[i]
 	}
 }
 
@@ -143,7 +151,7 @@ func (b *Blobs) replicateLarge(ctx context.Context, v *view, class cas.Class, c 
 		c.has |= one(at)
 		b.counters.copied.Add(1)
 	}
-	if c.has.count() >= v.wanted() {
+	if c.has.count() >= v.enoughCopies() {
 		b.memo.add(&c.digest, era)
 	}
 	return c.has, why

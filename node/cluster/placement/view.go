@@ -62,6 +62,10 @@ func (v *view) outside() bool { return v.joined && v.self == nobody }
 // wanted is how many copies there can be now.
 func (v *view) wanted() int { return min(v.copies, v.up.count()) }
 
+// enoughCopies is how many a blob must have to be called present: never fewer than
+// what makes "missing" certain.
+func (v *view) enoughCopies() int { return max(v.wanted(), v.least) }
+
 // away names the members that are not in answered.
 func (v *view) away(answered mask) []string {
 	var ids []string
