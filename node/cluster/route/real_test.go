@@ -209,7 +209,7 @@ func TestAnActionRunsOnceWhileTheLeaderChanges(t *testing.T) {
 	c, g := newRealTrio(t)
 	a, b, third := c.nodes["a"], c.nodes["b"], c.nodes["c"]
 	c.lead("a")
-	ctx := metadata.AppendToOutgoingContext(soon(t), "x-request-actor", "me", "x-request-subject", "it", "x-request-workflow", "w")
+	ctx := metadata.AppendToOutgoingContext(shortly(t), "x-request-actor", "me", "x-request-subject", "it", "x-request-workflow", "w")
 	stream, err := third.execution.Execute(ctx, g.action("once", true))
 	if err != nil {
 		t.Fatal(err)
@@ -237,17 +237,17 @@ func TestAnActionRunsOnceWhileTheLeaderChanges(t *testing.T) {
 	c.lead("a")
 	for _, n := range c.nodes {
 		var trailer metadata.MD
-		got, err := n.operations.GetOperation(soon(t), get(first.Name), grpc.Trailer(&trailer))
+		got, err := n.operations.GetOperation(shortly(t), get(first.Name), grpc.Trailer(&trailer))
 		if err != nil || !got.Done || len(trailer["buildgrid.v2.clientidentity-bin"]) != 1 {
 			t.Errorf("at %s: %v, %v, %q", n.id, got, err, trailer)
 		}
-		again, err := n.execution.WaitExecution(soon(t), &repb.WaitExecutionRequest{Name: first.Name})
+		again, err := n.execution.WaitExecution(shortly(t), &repb.WaitExecutionRequest{Name: first.Name})
 		if err != nil {
 			t.Fatal(err)
 		}
 		result(t, again)
 	}
-	if s, err := g.scheduler.Load().Get(soon(t), first.Name); err != nil || s.Job.Attempt != 1 || s.Job.Failures != 0 {
+	if s, err := g.scheduler.Load().Get(shortly(t), first.Name); err != nil || s.Job.Attempt != 1 || s.Job.Failures != 0 {
 		t.Errorf("%+v, %v", s.Job, err)
 	}
 }
@@ -270,7 +270,7 @@ func TestALostAnswerRepeatsNothing(t *testing.T) {
 				reached, lost := make(chan struct{}), make(chan struct{})
 				lose := func() { close(reached); <-lost }
 				g.lose.Store(&lose)
-				stream, err := c.nodes["c"].execution.Execute(soon(t), g.action("once", doNotCache))
+				stream, err := c.nodes["c"].execution.Execute(shortly(t), g.action("once", doNotCache))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -289,7 +289,7 @@ func TestALostAnswerRepeatsNothing(t *testing.T) {
 				if _, r := result(t, stream); string(r.GetResult().GetStdoutRaw()) != "ran" || r.CachedResult {
 					t.Errorf("it ended as %v", r)
 				}
-				rows, _, err := g.jobs.List(soon(t), queue.ListQuery{Instance: "main"})
+				rows, _, err := g.jobs.List(shortly(t), queue.ListQuery{Instance: "main"})
 				if err != nil || len(rows) != 1 || rows[0].Job.Attempt != 1 {
 					t.Errorf("%d operations, %v", len(rows), err)
 				}
@@ -307,7 +307,7 @@ func TestPagesGoOnAtTheNextLeader(t *testing.T) {
 	c.lead("a")
 	want := map[string]bool{}
 	for i := range 5 {
-		stream, err := c.nodes["b"].execution.Execute(soon(t), g.action(fmt.Sprint(i), false))
+		stream, err := c.nodes["b"].execution.Execute(shortly(t), g.action(fmt.Sprint(i), false))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -319,7 +319,7 @@ func TestPagesGoOnAtTheNextLeader(t *testing.T) {
 	}
 	req := &longrunningpb.ListOperationsRequest{Name: "main", PageSize: 2}
 	for i := 0; ; i++ {
-		page, err := c.nodes["c"].operations.ListOperations(soon(t), req)
+		page, err := c.nodes["c"].operations.ListOperations(shortly(t), req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,4 +337,11 @@ func TestPagesGoOnAtTheNextLeader(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("not told: %v", want)
 	}
+}
+
+// shortly is soon, in real time.
+func shortly(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
