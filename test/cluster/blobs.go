@@ -24,12 +24,28 @@ const (
 type blobLedger struct {
 	mu  sync.Mutex
 	all []digest.Digest
+	how map[digest.Digest]string // the first time
 }
 
-func (l *blobLedger) add(ds ...digest.Digest) {
+func (l *blobLedger) add(how string, sources []client.Source) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.all = append(l.all, ds...)
+	if l.how == nil {
+		l.how = map[digest.Digest]string{}
+	}
+	for _, s := range sources {
+		if l.how[s.Digest] == "" {
+			l.how[s.Digest] = how
+			l.all = append(l.all, s.Digest)
+		}
+	}
+}
+
+// tell names blobs that are missing, and how the first was acknowledged.
+func (l *blobLedger) tell(missing []digest.Digest) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return fmt.Errorf("%d acknowledged blobs are missing, among them %s, %s", len(missing), missing[0], l.how[missing[0]])
 }
 
 func (l *blobLedger) list() []digest.Digest {
@@ -61,16 +77,15 @@ func (c *caller) useBlobs(ctx context.Context) {
 // store uploads, through one node after the other until one takes it, and notes
 // what was acknowledged.
 func (c *caller) store(ctx context.Context, sources []client.Source) error {
-	err := c.try(ctx, "upload", func(ctx context.Context, e *endpoint) error {
-		_, err := e.blobs.Upload(ctx, sources, nil)
+	return c.try(ctx, "upload", func(ctx context.Context, e *endpoint) error {
+		began := time.Now()
+		stats, err := e.blobs.Upload(ctx, sources, nil)
+		if err == nil {
+			c.ledger.add(fmt.Sprintf("one of %d of which %d were sent to %s from %s to %s", stats.Blobs, stats.SentBlobs, e.address,
+				began.Format("15:04:05.000"), time.Now().Format("15:04:05.000")), sources)
+		}
 		return err
 	})
-	if err == nil {
-		for _, s := range sources {
-			c.ledger.add(s.Digest)
-		}
-	}
-	return err
 }
 
 // findAll asks a node for every acknowledged blob: none may be missing. It also
@@ -78,19 +93,16 @@ func (c *caller) store(ctx context.Context, sources []client.Source) error {
 func (l *Load) findAll(ctx context.Context, e *endpoint) error {
 	missing, err := e.blobs.FindMissing(ctx, l.ledger.list())
 	if err == nil && len(missing) > 0 {
-		err = fmt.Errorf("%d acknowledged blobs are missing, among them %s", len(missing), missing[0])
+		err = l.ledger.tell(missing)
 	}
-	if err != nil {
-		return fmt.Errorf("look for all blobs through %s: %w", e.address, err)
-	}
-	return nil
+	return err
 }
 
 // readAll reads every acknowledged blob through every node.
 func (l *Load) readAll(ctx context.Context) error {
 	for _, e := range l.endpoints {
 		if err := l.findAll(ctx, e); err != nil {
-			return err
+			return fmt.Errorf("look for all blobs through %s: %w", e.address, err)
 		}
 		reading, ctx := errgroup.WithContext(ctx)
 		reading.SetLimit(readers)
