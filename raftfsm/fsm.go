@@ -37,6 +37,8 @@ type fsm struct {
 	replaced func(uint64)
 	log      *slog.Logger
 	snaps    *snapshots
+	entries  raft.LogStore
+	keep     func(index uint64) // does not let Raft cut off this entry
 	failure  *failure
 	ctx      context.Context //nolint:containedctx // ends with the proposer
 	handOver func()          // asks for another leader; does not wait

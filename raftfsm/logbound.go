@@ -11,6 +11,18 @@ import (
 type sizedLog struct {
 	raft.LogStore
 	mean atomic.Int64 // of the data of the last entries, in bytes, times 256
+	keep atomic.Uint64
+}
+
+// DeleteRange implements raft.LogStore. The entry that continueLog put at a marker
+// stays when Raft cuts the log off there.
+func (l *sizedLog) DeleteRange(first, last uint64) error {
+	if keep := l.keep.Load(); last == keep && first <= keep {
+		if last--; last < first {
+			return nil
+		}
+	}
+	return l.LogStore.DeleteRange(first, last)
 }
 
 // StoreLogs implements raft.LogStore. One goroutine calls it.
@@ -25,24 +37,6 @@ func (l *sizedLog) StoreLogs(logs []*raft.Log) error {
 
 // StoreLog implements raft.LogStore.
 func (l *sizedLog) StoreLog(e *raft.Log) error { return l.StoreLogs([]*raft.Log{e}) }
-
-// IsMonotonic implements raft.MonotonicLogStore: the log has no gaps. Raft removes
-// all of it when it takes over the state of another member.
-func (l *sizedLog) IsMonotonic() bool { return true }
-
-// dropBelow removes the log if all of it is below a marker: a crash came between
-// the two steps of taking over a state.
-func dropBelow(l raft.LogStore, marker uint64) error {
-	first, err := l.FirstIndex()
-	if err != nil {
-		return err
-	}
-	last, err := l.LastIndex()
-	if err != nil || last == 0 || last >= marker {
-		return err
-	}
-	return l.DeleteRange(first, last)
-}
 
 // entriesIn is how many entries like the last ones fit into a number of bytes.
 func (l *sizedLog) entriesIn(bytes int64) uint64 {
@@ -65,10 +59,13 @@ func (r *Raft) boundLog() {
 	}
 }
 
+// minTrailing entries are kept, however large they are.
+const minTrailing = 16
+
 // adaptLog lets half of the bound be kept for followers that are a little behind,
 // and as much be added until the log is cut off.
 func (r *Raft) adaptLog() {
-	most := max(r.sizes.entriesIn(r.o.MaxLogBytes/2), 1)
+	most := max(r.sizes.entriesIn(r.o.MaxLogBytes/2), minTrailing)
 	node := r.raft()
 	c := node.ReloadableConfig()
 	every, trailing := min(r.o.SnapshotEvery, most), min(r.o.TrailingLogs, most)

@@ -181,7 +181,7 @@ func (r *Raft) open(ctx context.Context) (err error) {
 	r.fsm = &fsm{
 		machine:  NewMachine(MachineOptions{Queue: r.o.Queue, ActionCache: r.o.ActionCache, SyncBlobs: r.o.SyncBlobs}),
 		observer: r.o.Observer, replaced: r.o.Replaced, log: r.log, failure: r.failure, ctx: r.stop, handOver: r.handOver,
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), entries: r.entries, keep: r.sizes.keep.Store,
 	}
 	r.snaps, err = openSnapshots(r.stop, r.o.Dir, stores{r.o.Queue, r.o.ActionCache}, r.log)
 	if err != nil {
@@ -192,7 +192,7 @@ func (r *Raft) open(ctx context.Context) (err error) {
 		return fmt.Errorf("take over the state of the leader, which was interrupted: %w", err)
 	}
 	r.fsm.advance(r.snaps.index())
-	if err := dropBelow(r.entries, r.snaps.index()); err != nil {
+	if err := continueLog(r.entries, r.snaps.marker()); err != nil {
 		return err
 	}
 	return r.start()

@@ -75,19 +75,42 @@ func TestADiskThatIsFullDoesNotKillRaft(t *testing.T) {
 	})
 }
 
-func TestALogThatEndsBelowTheMarkerIsRemoved(t *testing.T) {
-	for _, c := range []struct{ marker, first, last uint64 }{{0, 3, 6}, {6, 3, 6}, {7, 0, 0}} {
-		s := raft.NewInmemStore()
+func TestALogGoesOnFromAMarker(t *testing.T) {
+	for name, c := range map[string]struct {
+		marker, term, first, last uint64
+		ok                        bool
+	}{
+		"its own":                  {5, 1, 3, 6, true},
+		"just below the log":       {2, 1, 3, 6, true},
+		"above the log":            {8, 2, 8, 8, true},
+		"among what was discarded": {5, 2, 5, 6, true},
+		"at its end, of the other": {6, 2, 6, 6, true},
+		"with a hole above it":     {1, 1, 3, 6, false},
+	} {
+		s, err := openLog(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
 		for i := uint64(3); i <= 6; i++ {
-			if err := s.StoreLog(&raft.Log{Index: i}); err != nil {
+			if err := s.StoreLog(&raft.Log{Index: i, Term: 1, Type: raft.LogCommand}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		err := dropBelow(s, c.marker)
+		m := &marker{}
+		m.Index, m.Term = c.marker, c.term
+		err = continueLog(s, m)
 		first, _ := s.FirstIndex()
 		last, _ := s.LastIndex()
-		if err != nil || first != c.first || last != c.last {
-			t.Errorf("marker %d: entries %d to %d are left, want %d to %d; %v", c.marker, first, last, c.first, c.last, err)
+		if (err == nil) != c.ok || first != c.first || last != c.last {
+			t.Errorf("%s: entries %d to %d are left, want %d to %d; %v", name, first, last, c.first, c.last, err)
 		}
+		var at raft.Log
+		if c.marker >= 3 && (s.GetLog(c.marker, &at) != nil || at.Term != c.term) {
+			t.Errorf("%s: the entry at the marker has term %d, want %d", name, at.Term, c.term)
+		}
+	}
+	if err := continueLog(raft.NewInmemStore(), &marker{}); err != nil {
+		t.Errorf("an empty log: %v", err)
 	}
 }

@@ -88,14 +88,19 @@ func openSnapshots(ctx context.Context, dir string, st state, log *slog.Logger) 
 
 func (s *snapshots) path(name string) string { return filepath.Join(s.dir, name) }
 
-// index is that of the last marker; 0 when there is none.
-func (s *snapshots) index() uint64 {
+// marker returns the last one, or nil.
+func (s *snapshots) marker() *marker {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.last == nil {
-		return 0
+	return s.last
+}
+
+// index is that of the last marker; 0 when there is none.
+func (s *snapshots) index() uint64 {
+	if m := s.marker(); m != nil {
+		return m.Index
 	}
-	return s.last.Index
+	return 0
 }
 
 // pending returns the marker whose state is not in the stores yet, or nil.
@@ -186,9 +191,15 @@ func (s *snapshots) put(m *marker) error {
 }
 
 // receive makes m the marker whose state lies in the file given, whole and synced.
+// One that is below the last marker was late on its way: Raft would go back to it,
+// and the log does not. Any other may come twice, when the leader did not hear that
+// it was taken over.
 func (s *snapshots) receive(m *marker, file string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.last != nil && m.Index < s.last.Index {
+		return fmt.Errorf("the log begins at %d", s.last.Index)
+	}
 	m.Replace = s.last == nil
 	if err := os.Rename(file, s.path(stateFile)); err != nil {
 		return err

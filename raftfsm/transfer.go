@@ -255,9 +255,15 @@ func (f *fsm) Restore(io.ReadCloser) error {
 	if m == nil {
 		return errors.New("restore: no state came in")
 	}
-	if err := f.retry("take over the state of the leader", func() error { return f.finish(f.ctx) }); err != nil {
+	if err := f.retry("take over the state of the leader", func() error {
+		if err := f.finish(f.ctx); err != nil {
+			return err
+		}
+		return continueLog(f.entries, m) // Raft waits: nobody else uses the log
+	}); err != nil {
 		return f.fatal(err).err
 	}
+	f.keep(m.Index)
 	f.advance(m.Index)
 	f.replaced(lastIndex(m.Index))
 	return nil

@@ -317,6 +317,65 @@ func TestAnExportHasNoQueueAheadOfItsActionCache(t *testing.T) {
 	}
 }
 
+// TestAStateThatComesLateIsRefused: Raft would begin again at its index.
+func TestAStateThatComesLateIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ms := formed(t, 1, nil)
+		index := ms[0].do(Submit(submission("a"))).Index
+		ms[0].do(Submit(submission("b")))
+		if err := ms[0].raft.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		snaps := ms[0].raft.snaps
+		sink, err := snaps.Create(1, entryIndex(index), 1, snaps.last.Configuration, 1, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := snaps.state.export(t.Context(), sink); err != nil {
+			t.Fatal(err)
+		}
+		if err := sink.Close(); err == nil || snaps.pending() != nil {
+			t.Error("it is taken over")
+		}
+		noLeftovers(t, ms)
+	})
+}
+
+// TestAMemberGivesUpWhatWasNeverCommitted where the state that it gets ends in the
+// middle of that.
+func TestAMemberGivesUpWhatWasNeverCommitted(t *testing.T) {
+	few := func(o *RaftOptions) { o.SnapshotEvery, o.TrailingLogs = 1<<20, 1 }
+	inCluster(t, 3, few, func(t *testing.T, ms []*member) {
+		old := leaderOf(t, ms)
+		old.do(Submit(submission("before")))
+		caughtUp(t, ms)
+		old.cut()
+		for i := range 20 { // straight to Raft: proposals in flight are few
+			data, err := encodeGroup([]*commandpb.Command{{Version: Version, Entries: []*commandpb.Entry{actionPut(fmt.Sprint("lost", i))}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			old.raft.raft().Apply(data, 0)
+		}
+		stale := old.raft.Status().LastLog
+		leader := leaderOf(t, others(ms, old))
+		for leader.raft.Status().LastLog < stale-8 {
+			leader.do(Submit(submission(fmt.Sprint(leader.raft.Status().LastLog))))
+		}
+		if err := leader.raft.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if m := leader.raft.Status().Snapshot; m >= stale {
+			t.Fatalf("the marker at %d is above what was never committed, up to %d", m, stale)
+		}
+		old.connect()
+		same(t, ms)
+		leaderOf(t, ms).do(Submit(submission("after")))
+		same(t, ms)
+		noGaps(t, ms)
+	})
+}
+
 func TestMarkersDoNotGoBack(t *testing.T) {
 	s, err := openSnapshots(t.Context(), t.TempDir(), nil, quiet())
 	if err != nil {
