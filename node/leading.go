@@ -15,6 +15,7 @@ import (
 // services on top of it.
 type leading struct {
 	node      *Node
+	log       *termLog
 	scheduler *sched.Scheduler
 	closing   context.Context //nolint:containedctx // ends with the term
 	end       context.CancelFunc
@@ -23,9 +24,12 @@ type leading struct {
 // newTerm starts the scheduler. All that was committed before must have been
 // applied here.
 func (n *Node) newTerm(ctx context.Context) (_ *leading, err error) {
-	t := &leading{node: n}
+	t := &leading{node: n, log: &termLog{log: n.proposer}}
+	if n.cluster != nil {
+		t.log.log = n.cluster.Raft() // not through the next leader
+	}
 	t.closing, t.end = context.WithCancel(n.closing)
-	if t.scheduler, err = n.newScheduler(); err != nil {
+	if t.scheduler, err = n.newScheduler(t.log); err != nil {
 		return nil, err
 	}
 	n.scheduler.Store(t.scheduler)
@@ -59,6 +63,9 @@ func (n *Node) leads(ctx context.Context) error {
 func (t *leading) stop() {
 	t.end()
 	t.node.scheduler.CompareAndSwap(t.scheduler, nil)
+	if t.node.cluster != nil {
+		t.log.end()
+	}
 	t.scheduler.Stop()
 }
 

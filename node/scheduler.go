@@ -42,11 +42,7 @@ func (n *Node) observe(index uint64, events []queue.Event) {
 	}
 }
 
-func (n *Node) newScheduler() (*sched.Scheduler, error) {
-	log := n.proposer
-	if n.cluster != nil {
-		log = n.cluster.Raft() // a scheduler whose term is over must not change anything through the next leader
-	}
+func (n *Node) newScheduler(log raftfsm.Proposer) (*sched.Scheduler, error) {
 	return sched.New(sched.Options{
 		Proposer: log, Queue: n.stores.queue, Blobs: n.storage, NodeID: n.dir.nodeID, Clustered: n.config.Clustered(),
 		MaxTimeout: n.config.MaxExecutionTimeout, Retention: n.config.Retention,
