@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -181,7 +182,7 @@ func (c *Cluster) Raft() *raftfsm.Raft { return c.raft }
 func (c *Cluster) Self() string { return c.o.NodeID }
 
 // Members returns the members as this node's log has them, by id; none before the
-// node is a member.
+// node is a member. The slice must not be changed.
 func (c *Cluster) Members() []Member {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -212,13 +213,18 @@ func (c *Cluster) Quorum() (ok bool, since time.Time) {
 	return c.view.quorum, c.view.since
 }
 
-// Transfer hands leadership over, if this node leads. When it returns nil, this
-// node leads no longer.
+// Transfer hands leadership over, if this node leads and there is another to take
+// it. When it returns nil then, this node leads no longer.
 func (c *Cluster) Transfer(ctx context.Context) error {
-	if !c.raft.IsLeader() {
+	if !c.raft.IsLeader() || !c.hasHeir() {
 		return nil
 	}
 	return c.raft.Transfer(ctx)
+}
+
+// hasHeir tells whether another member has a vote.
+func (c *Cluster) hasHeir() bool {
+	return slices.ContainsFunc(c.Members(), func(m Member) bool { return m.Voter && m.ID != c.o.NodeID })
 }
 
 // Failed is closed when the node must stop; Err says why.

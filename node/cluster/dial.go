@@ -15,19 +15,53 @@ import (
 	"github.com/bgrid-node/bgrid-node/node/cluster/peerpb"
 )
 
+// nextAddress is how long one address of a node may take to answer before another
+// is tried beside it.
+const nextAddress = 250 * time.Millisecond
+
 // dialMember connects to a node wherever it is now: where it said last, or where
-// the log's configuration has it.
+// the log's configuration has it. The first address that answers as that node wins.
 func (c *Cluster) dialMember(ctx context.Context, id string, kind link.Kind) (*link.Conn, error) {
-	var failed error
-	for _, addr := range c.book.addresses(id) {
-		conn, err := c.dialer.Connect(ctx, addr, kind, id)
-		if err == nil {
-			return conn, nil
-		}
-		failed = errors.Join(failed, err)
+	addrs := c.book.addresses(id)
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("connect to node %s: no address is known", id)
 	}
-	if failed == nil {
-		failed = fmt.Errorf("connect to node %s: no address is known", id)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		conn *link.Conn
+		err  error
+	}
+	outcomes := make(chan outcome, len(addrs))
+	var failed error
+	for begun, ended := 0, 0; ended < len(addrs); {
+		var next <-chan time.Time
+		if begun < len(addrs) {
+			addr := addrs[begun]
+			begun++
+			go func() {
+				conn, err := c.dialer.Connect(ctx, addr, kind, id)
+				outcomes <- outcome{conn, err}
+			}()
+			next = time.After(nextAddress)
+		}
+		select {
+		case o := <-outcomes:
+			ended++
+			if o.err != nil {
+				failed = errors.Join(failed, o.err)
+				continue
+			}
+			go func() { // the others, of which one may have got through
+				for ; ended < begun; ended++ {
+					if late := <-outcomes; late.conn != nil {
+						_ = late.conn.Close()
+					}
+				}
+			}()
+			return o.conn, nil
+		case <-next:
+		}
 	}
 	return nil, failed
 }
@@ -38,7 +72,9 @@ func openConn(name string, dial func(context.Context) (net.Conn, error), more ..
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the link has authenticated both sides
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
 		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
+			// Short for good: ResetConnectBackoff, by which a member that is back could be
+			// met at once, races with the connections that it walks over (gRPC 1.85.0).
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 200 * time.Millisecond},
 			MinConnectTimeout: 3 * time.Second,
 		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),

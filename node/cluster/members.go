@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/raft"
@@ -61,6 +62,10 @@ func (c *Cluster) removeMember(ctx context.Context, id string) (*peerpb.RemoveRe
 	if err != nil {
 		return nil, err
 	}
+	if reply.Unknown = serverOf(servers, id) == nil; reply.Unknown {
+		reply.Refused = fmt.Sprintf("%s is no member: the members are %s", id, memberNames(servers))
+		return reply, nil
+	}
 	if reply.Refused = c.irremovable(servers, id); reply.Refused != "" {
 		return reply, nil
 	}
@@ -89,13 +94,9 @@ func (c *Cluster) removeMember(ctx context.Context, id string) (*peerpb.RemoveRe
 	return reply, nil
 }
 
-// irremovable says why a member cannot be removed; "" when it can.
+// irremovable says why one of the servers cannot be removed; "" when it can.
 func (c *Cluster) irremovable(servers []raft.Server, id string) string {
-	gone := serverOf(servers, id)
-	if gone == nil {
-		return fmt.Sprintf("%s is no member: the members are %s", id, memberNames(servers))
-	}
-	if gone.Suffrage != raft.Voter {
+	if serverOf(servers, id).Suffrage != raft.Voter {
 		return ""
 	}
 	voters, up := 0, 0
@@ -125,27 +126,42 @@ func memberNames(servers []raft.Server) string {
 	return names(nodes)
 }
 
-// Remove makes a node no member any longer, whichever node leads. Refused: with
+// Remove makes a node no member any longer, whichever node leads. The error is
 // one line for people.
 func (c *Cluster) Remove(ctx context.Context, id string) error {
+	var lost error // a leader that took it up and did not say how it ended
 	for range maxHops {
-		reply, err := c.removeMember(ctx, id)
-		if err == nil && reply.NotLeader {
-			var leader string
-			if leader, err = c.awaitLeader(ctx); err == nil && leader != c.o.NodeID {
-				reply, err = c.removeAt(ctx, leader, id)
-			}
-		}
+		reply, err := c.removeAtLeader(ctx, id)
 		switch {
+		case err != nil && ctx.Err() == nil && c.ctx.Err() == nil:
+			lost = err
+			if err := pause(ctx, againAfter); err != nil {
+				return fmt.Errorf("remove node %s: %w", id, err)
+			}
 		case err != nil:
 			return fmt.Errorf("remove node %s: %w", id, err)
+		case reply.Unknown && lost != nil:
+			return nil
 		case reply.Refused != "":
 			return fmt.Errorf("remove node %s: %s", id, reply.Refused)
 		case !reply.NotLeader:
 			return nil
 		}
 	}
-	return fmt.Errorf("remove node %s: the leader changes too often", id)
+	return errors.Join(fmt.Errorf("remove node %s: the leader changes too often", id), lost)
+}
+
+// removeAtLeader tries it once, here or at the node that leads.
+func (c *Cluster) removeAtLeader(ctx context.Context, id string) (*peerpb.RemoveReply, error) {
+	reply, err := c.removeMember(ctx, id)
+	if err != nil || !reply.NotLeader {
+		return reply, err
+	}
+	leader, err := c.awaitLeader(ctx)
+	if err != nil || leader == c.o.NodeID {
+		return reply, err
+	}
+	return c.removeAt(ctx, leader, id)
 }
 
 func (c *Cluster) removeAt(ctx context.Context, leader, id string) (*peerpb.RemoveReply, error) {

@@ -114,8 +114,6 @@ func (r *remote) stir() {
 	if up, _, _, _ := r.state(); up {
 		return
 	}
-	r.ping.ResetConnectBackoff()
-	r.data.ResetConnectBackoff()
 	select {
 	case r.stirred <- struct{}{}:
 	default:
@@ -151,7 +149,6 @@ func (r *remote) once(ctx context.Context, client peerpb.PeerClient) {
 	}
 	if is {
 		r.c.log.Info("member can be reached", "node", r.id)
-		r.data.ResetConnectBackoff()
 	} else {
 		r.c.log.Warn("member cannot be reached", "node", r.id, "reason", trouble)
 		r.c.nudge() // perhaps it moved

@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -134,7 +133,7 @@ func (s *service) Transfer(ctx context.Context, req *peerpb.TransferRequest) (*p
 		}
 		return peerpb.NewPeerClient(conn).Transfer(ctx, &peerpb.TransferRequest{Forwarded: true})
 	}
-	if !slices.ContainsFunc(s.c.Members(), func(m Member) bool { return m.ID != leader && m.Voter }) {
+	if !s.c.hasHeir() {
 		return &peerpb.TransferReply{Refused: "there is no other member with a vote to take leadership"}, nil
 	}
 	if err := s.c.Transfer(ctx); err != nil {

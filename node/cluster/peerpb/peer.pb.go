@@ -1120,6 +1120,7 @@ type RemoveReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NotLeader     bool                   `protobuf:"varint,1,opt,name=not_leader,json=notLeader,proto3" json:"not_leader,omitempty"`
 	Refused       string                 `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	Unknown       bool                   `protobuf:"varint,3,opt,name=unknown,proto3" json:"unknown,omitempty"` // refused, since there is no such member
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1166,6 +1167,13 @@ func (x *RemoveReply) GetRefused() string {
 		return x.Refused
 	}
 	return ""
+}
+
+func (x *RemoveReply) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
 }
 
 type LookRequest struct {
@@ -1700,11 +1708,12 @@ const file_node_cluster_peerpb_peer_proto_rawDesc = "" +
 	"\x05voter\x18\x03 \x01(\bR\x05voter\"F\n" +
 	"\rRemoveRequest\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1c\n" +
-	"\tforwarded\x18\x02 \x01(\bR\tforwarded\"F\n" +
+	"\tforwarded\x18\x02 \x01(\bR\tforwarded\"`\n" +
 	"\vRemoveReply\x12\x1d\n" +
 	"\n" +
 	"not_leader\x18\x01 \x01(\bR\tnotLeader\x12\x18\n" +
-	"\arefused\x18\x02 \x01(\tR\arefused\"\r\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\x12\x18\n" +
+	"\aunknown\x18\x03 \x01(\bR\aunknown\"\r\n" +
 	"\vLookRequest\"\v\n" +
 	"\tLookReply\"%\n" +
 	"\rStatusRequest\x12\x14\n" +
