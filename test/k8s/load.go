@@ -179,3 +179,14 @@ func named[T metav1.Object](s *Set, name string) (T, bool) {
 	var none T
 	return none, false
 }
+
+// Config returns the data of a ConfigMap by name; nil when there is none.
+func (s *Set) Config(name string) map[string]string {
+	if c, ok := named[*corev1.ConfigMap](s, name); ok {
+		return c.Data
+	}
+	return nil
+}
+
+// Services returns all services.
+func (s *Set) Services() []*corev1.Service { return all[*corev1.Service](s) }

@@ -89,7 +89,7 @@ func checkProbe(r *report, where string, w *Workload, p *corev1.Probe) {
 		r.addf(where, "asks nothing")
 		return
 	}
-	if _, ok := w.targetPort(port); p.Exec == nil && !ok {
+	if _, ok := w.TargetPort(port); p.Exec == nil && !ok {
 		r.addf(where, "port %s is no port of the pod", port.String())
 	}
 	if p.PeriodSeconds < 1 || p.TimeoutSeconds < 1 || p.FailureThreshold < 1 {

@@ -27,8 +27,8 @@ func TestTheProgramTakesWhatIsWritten(t *testing.T) {
 func TestTheProgramRefusesPlantedMistakes(t *testing.T) {
 	files, _ := load(t, manifests)
 	for _, c := range []struct{ file, old, new, want string }{
-		{set, "serve, --allow", "serv, --allow", `no command "serv"`},
-		{set, ", --allow-insecure-public-listen", "", "add --allow-insecure-public-listen"},
+		{set, "args: [serve]", "args: [serv]", `no command "serv"`},
+		{set, `value: "true"`, `value: "false"`, "add --allow-insecure-public-listen"},
 		{set, "- name: BGRID_NODE_ID", "- name: BGRID_NODE_NAME", "BGRID_NODE_NAME is not an option"},
 		{set, "bgrid-node, drain]", "bgrid-node, drian]", `no command ["drian"]`},
 		{config, "cas-max-size", "cas-size", "cas-size"},

@@ -24,7 +24,7 @@ func checkServices(s *Set, r *report) {
 			if p.Name == "" {
 				r.addf(id, "port %d has no name", p.Port)
 			}
-			number, ok := targets[0].targetPort(p.TargetPort)
+			number, ok := targets[0].TargetPort(p.TargetPort)
 			if !ok {
 				r.addf(id, "targetPort %s is no port of the pods of %s", p.TargetPort.String(), targets[0].ID)
 			}
@@ -55,8 +55,8 @@ func (s *Set) selected(selector map[string]string) []Workload {
 	return list
 }
 
-// targetPort returns the number of a port that the pods have.
-func (w *Workload) targetPort(p intstr.IntOrString) (int32, bool) {
+// TargetPort returns the number of a port that the pods have.
+func (w *Workload) TargetPort(p intstr.IntOrString) (int32, bool) {
 	if p.Type == intstr.String {
 		return w.podPort(p.StrVal)
 	}
