@@ -64,7 +64,7 @@ func (r *Raft) firstMarker(servers []raft.Server) (*marker, error) {
 	if err := r.snaps.state.sync(r.stop); err != nil {
 		return nil, err
 	}
-	index := entryIndex(max(r.o.Queue.AppliedIndex(), r.o.ActionCache.AppliedIndex())) + 1
+	index := entryIndex(max(r.o.Queue.AppliedIndex(), r.o.ActionCache.AppliedIndex())) + 2 // 2 at least: see continueLog
 	return &marker{SnapshotMeta: raft.SnapshotMeta{
 		Version: raft.SnapshotVersionMax, ID: markerID(index, firstTerm), Index: index, Term: firstTerm,
 		Configuration: raft.Configuration{Servers: servers}, ConfigurationIndex: index,

@@ -192,18 +192,16 @@ func (r *Raft) open(ctx context.Context) (err error) {
 		return fmt.Errorf("take over the state of the leader, which was interrupted: %w", err)
 	}
 	r.fsm.advance(r.snaps.index())
-	if err := continueLog(r.entries, r.snaps.marker()); err != nil {
-		return err
-	}
 	return r.start()
 }
 
 // start makes the node of what is on the disk. Nobody else uses it yet, or mu is
 // held.
 func (r *Raft) start() error {
-	if err := r.ensureTerm(); err != nil {
+	if err := errors.Join(r.ensureTerm(), continueLog(r.entries, r.snaps.marker())); err != nil {
 		return err
 	}
+	r.sizes.keep.Store(r.snaps.index())
 	node, err := raft.NewRaft(r.config(), r.fsm, r.entries, patientStable{r.store, r.stop, r.log}, r.snaps,
 		wrapTransport(r.o.Transport, r.stop.Done()))
 	if err != nil {

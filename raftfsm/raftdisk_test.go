@@ -18,7 +18,7 @@ import (
 
 // TestALogOfLargeEntriesIsBoundedInBytes although few entries are in it.
 func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
-	const bound, size = 1 << 20, 50 << 10
+	const bound, size = 2 << 20, 50 << 10
 	inCluster(t, 1, func(o *RaftOptions) { o.MaxLogBytes = bound }, func(t *testing.T, ms []*member) {
 		for i := range 100 {
 			ms[0].do(ActionCachePut(&commandpb.ActionCachePut{
@@ -81,7 +81,7 @@ func TestALogGoesOnFromAMarker(t *testing.T) {
 		ok                        bool
 	}{
 		"its own":                  {5, 1, 3, 6, true},
-		"just below the log":       {2, 1, 3, 6, true},
+		"just below the log":       {2, 1, 2, 6, true},
 		"above the log":            {8, 2, 8, 8, true},
 		"among what was discarded": {5, 2, 5, 6, true},
 		"at its end, of the other": {6, 2, 6, 6, true},
@@ -106,11 +106,13 @@ func TestALogGoesOnFromAMarker(t *testing.T) {
 			t.Errorf("%s: entries %d to %d are left, want %d to %d; %v", name, first, last, c.first, c.last, err)
 		}
 		var at raft.Log
-		if c.marker >= 3 && (s.GetLog(c.marker, &at) != nil || at.Term != c.term) {
+		if c.ok && (s.GetLog(c.marker, &at) != nil || at.Term != c.term) {
 			t.Errorf("%s: the entry at the marker has term %d, want %d", name, at.Term, c.term)
 		}
 	}
-	if err := continueLog(raft.NewInmemStore(), &marker{}); err != nil {
+	empty, m := raft.NewInmemStore(), &marker{}
+	m.Index, m.Term = 7, 3
+	if err := errors.Join(continueLog(empty, m), empty.GetLog(7, new(raft.Log))); err != nil {
 		t.Errorf("an empty log: %v", err)
 	}
 }
