@@ -50,59 +50,51 @@ func checkBuild(r bazel.Result) error {
 
 // Builds runs one Bazel build after the other.
 type Builds struct {
-	dir   string
-	f     *Forwarder
-	parts int
-
+	turn       sync.Mutex // held by the build that runs, or by who wants none
 	done       atomic.Int64
 	commands   atomic.Int64
 	complaints complaints
 	wg         sync.WaitGroup
 	cancel     context.CancelFunc
-	mu         sync.Mutex
-	ended      chan struct{} // guarded by mu; closed when the build that runs ends
 }
 
-// StartBuilds begins. End it with Stop.
+// StartBuilds begins builds of so many parts behind the forwarder. End it with Stop
+// or Abandon.
 func StartBuilds(ctx context.Context, dir string, f *Forwarder, parts int) *Builds {
 	ctx, cancel := context.WithCancel(ctx)
-	b := &Builds{dir: dir, f: f, parts: parts, cancel: cancel, ended: make(chan struct{})}
+	b := &Builds{cancel: cancel}
 	b.wg.Go(func() {
 		for seed := 1; ctx.Err() == nil; seed++ {
-			n, err := Build(ctx, filepath.Join(b.dir, fmt.Sprint("bazel-", seed)), b.f, b.parts, seed)
+			b.turn.Lock()
+			n, err := Build(ctx, filepath.Join(dir, fmt.Sprint("bazel-", seed)), f, parts, seed)
 			if ctx.Err() == nil {
 				b.complaints.add(err)
 				b.done.Add(1)
 				b.commands.Add(int64(n))
 			}
-			b.mu.Lock()
-			close(b.ended)
-			b.ended = make(chan struct{})
-			b.mu.Unlock()
+			b.turn.Unlock()
 		}
 	})
 	return b
 }
 
-// Next waits until the build that runs has ended, and returns what is wrong with
-// any.
-func (b *Builds) Next(ctx context.Context) error {
-	b.mu.Lock()
-	ended := b.ended
-	b.mu.Unlock()
-	select {
-	case <-ended:
-		return b.complaints.err()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// Pause waits until the build that runs has ended; no other begins before Resume.
+// The error is what is wrong with any until now.
+func (b *Builds) Pause() error {
+	b.turn.Lock()
+	return b.complaints.err()
 }
 
-// Stop waits for the build that runs, ends the next one, and returns what is wrong
+// Resume lets builds go on after Pause.
+func (b *Builds) Resume() { b.turn.Unlock() }
+
+// Stop waits for the build that runs, begins no other, and returns what is wrong
 // with any.
-func (b *Builds) Stop(ctx context.Context) error {
-	err := b.Next(ctx)
-	b.Abandon()
+func (b *Builds) Stop() error {
+	err := b.Pause()
+	b.cancel()
+	b.Resume()
+	b.wg.Wait()
 	return err
 }
 

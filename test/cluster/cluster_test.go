@@ -146,7 +146,7 @@ func (g *testGrid) has(i int, all []digest.Digest, results []result) {
 // miniature: the kinds of faults that tell the most.
 func TestNothingIsLostWhateverHappensToOneNode(t *testing.T) {
 	g := startGrid(t, Options{})
-	if err := g.Loop(t.Context(), filepath.Join(g.dir, "loop"), 0, 6, nil, nil); err != nil {
+	if err := g.Loop(t.Context(), filepath.Join(g.dir, "loop"), 6, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }

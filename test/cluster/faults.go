@@ -12,25 +12,35 @@ import (
 // fault breaks something of a grid and mends it again. What is broken stays so for
 // a few seconds: longer than an election, shorter than a worker's expiry.
 type fault struct {
-	name  string
-	wipes bool // takes a disk away
-	do    func(ctx context.Context, g *Grid) error
+	name string
+	kind Kind
+	do   func(ctx context.Context, g *Grid) error
 }
 
-// faults are all kinds, the most telling first.
+// Kind says what a fault takes away.
+type Kind int
+
+// The kinds of faults.
+const (
+	OneNode Kind = iota // one node for some time, or some of its packets
+	Disk                // one node, with its disk
+	Quorum              // two of three nodes: nothing goes on until one of them is back
+)
+
+// faults are all there are, the most telling first.
 var faults = [...]fault{
-	{"SIGKILL of the leader", false, killLeader},
-	{"the leader is cut off from the other nodes", false, cutLeader},
-	{"SIGKILL of a node, and its disk is lost", true, wipe},
-	{"a follower is isolated", false, isolateFollower},
-	{"packets of the leader to the others are lost", false, deafenOthers},
-	{"the leader is frozen", false, freezeLeader},
-	{"SIGKILL of a follower", false, killFollower},
-	{"packets of a follower to the leader are lost", false, deafenLeader},
-	{"the leader is isolated", false, isolateLeader},
-	{"a follower is frozen", false, freezeFollower},
-	{"SIGKILL of two nodes at once", false, killTwo},
-	{"a rolling restart", false, rollingRestart},
+	{"SIGKILL of the leader", OneNode, killLeader},
+	{"the leader is cut off from the other nodes", OneNode, cutLeader},
+	{"SIGKILL of a node, and its disk is lost", Disk, wipe},
+	{"a follower is isolated", OneNode, isolateFollower},
+	{"packets of the leader to the others are lost", OneNode, deafenOthers},
+	{"the leader is frozen", OneNode, freezeLeader},
+	{"SIGKILL of a follower", OneNode, killFollower},
+	{"packets of a follower to the leader are lost", OneNode, deafenLeader},
+	{"the leader is isolated", OneNode, isolateLeader},
+	{"a follower is frozen", OneNode, freezeFollower},
+	{"SIGKILL of two nodes at once", Quorum, killTwo},
+	{"a rolling restart", OneNode, rollingRestart},
 }
 
 // How long something stays broken.

@@ -78,7 +78,7 @@ func clusterFaultsLoop(ctx context.Context, s *settings) error {
 
 func (s *settings) clusterFaults(ctx context.Context, g *cluster.Grid, faults int) error {
 	if !s.bazel {
-		return g.Loop(ctx, s.dir, 0, faults, nil, nil)
+		return g.Loop(ctx, s.dir, faults, nil, nil)
 	}
 	f, err := cluster.Forward(netns.Here+":0", g.Servers())
 	if err != nil {
@@ -86,21 +86,34 @@ func (s *settings) clusterFaults(ctx context.Context, g *cluster.Grid, faults in
 	}
 	defer f.Close()
 	builds := cluster.StartBuilds(ctx, filepath.Join(s.dir, "builds"), f, clusterParts)
-	// Without repair in the background, a build may rely on copies that an earlier
-	// lost disk took away: at most one disk is lost during each build.
-	before := func(wipes bool) error {
-		if wipes {
-			return builds.Next(ctx)
-		}
-		return nil
-	}
-	err = g.Loop(ctx, s.dir, 0, faults, before, func() error {
-		err := builds.Stop(ctx)
+	defer builds.Abandon()
+	return g.Loop(ctx, s.dir, faults, betweenBuilds(builds), func() error {
+		err := builds.Stop()
 		s.say("cluster: %s", builds)
 		return err
 	})
-	builds.Abandon()
-	return err
+}
+
+// betweenBuilds keeps faults that no build need survive away from builds. Without
+// repair in the background, a build may rely on copies that an earlier lost disk took
+// away: at most one disk is lost during each. Without a quorum nothing can be
+// stored, and Bazel repeats for a few seconds only.
+func betweenBuilds(builds *cluster.Builds) cluster.Around {
+	return func(kind cluster.Kind, do func() error) error {
+		if kind == cluster.OneNode {
+			return do()
+		}
+		err := builds.Pause()
+		if kind == cluster.Disk || err != nil {
+			builds.Resume()
+		} else {
+			defer builds.Resume()
+		}
+		if err != nil {
+			return err
+		}
+		return do()
+	}
 }
 
 func clusterRolling(ctx context.Context, s *settings, round int) error {
