@@ -47,13 +47,9 @@ func (c *Cluster) admit(peer *peerpb.Hello) error {
 	return nil
 }
 
-// met remembers where a peer that holds the token says it is, and that it lives.
+// met remembers where a peer that holds the token says it is.
 func (c *Cluster) met(peer *peerpb.Hello) {
-	if peer.GetNodeId() == c.o.NodeID {
-		return
-	}
-	c.book.note(peer.GetNodeId(), peer.GetAddress())
-	if r := c.remote(peer.GetNodeId()); r != nil {
-		r.stir()
+	if peer.GetNodeId() != c.o.NodeID {
+		c.book.note(peer.GetNodeId(), peer.GetAddress())
 	}
 }

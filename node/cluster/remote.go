@@ -32,7 +32,6 @@ type remote struct {
 
 	cancel  context.CancelFunc
 	done    chan struct{}
-	stirred chan struct{}
 	refused atomic.Bool // the last attempt to connect was answered by a refusal
 
 	mu      sync.Mutex
@@ -44,7 +43,7 @@ type remote struct {
 
 // newRemote begins to ping a member.
 func (c *Cluster) newRemote(id string) (*remote, error) {
-	r := &remote{c: c, id: id, done: make(chan struct{}), stirred: make(chan struct{}, 1)}
+	r := &remote{c: c, id: id, done: make(chan struct{})}
 	dial := func(ctx context.Context) (net.Conn, error) {
 		conn, err := c.dialMember(ctx, id, link.Member)
 		r.dialled(err)
@@ -88,8 +87,8 @@ func (r *remote) dialled(err error) {
 	}
 }
 
-// run pings until ctx ends: each pingEvery, and at once when the connection
-// breaks, or when a member that could not be reached was heard of.
+// run pings until ctx ends: each pingEvery, and at once when the connection breaks
+// or is there again.
 func (r *remote) run(ctx context.Context) {
 	defer close(r.done)
 	client := peerpb.NewPeerClient(r.ping)
@@ -97,26 +96,14 @@ func (r *remote) run(ctx context.Context) {
 		began := time.Now()
 		r.once(ctx, client)
 		rest, cancel := context.WithDeadline(ctx, began.Add(pingEvery))
-		if r.ping.GetState() == connectivity.Ready {
-			r.ping.WaitForStateChange(rest, connectivity.Ready)
-		} else {
-			select {
-			case <-rest.Done():
-			case <-r.stirred:
+		ready := r.ping.GetState() == connectivity.Ready
+		for is := ready; is == ready; {
+			state := r.ping.GetState()
+			if is = state == connectivity.Ready; is == ready && !r.ping.WaitForStateChange(rest, state) {
+				break
 			}
 		}
 		cancel()
-	}
-}
-
-// stir has a member that could not be reached be tried at once: it was heard of.
-func (r *remote) stir() {
-	if up, _, _, _ := r.state(); up {
-		return
-	}
-	select {
-	case r.stirred <- struct{}{}:
-	default:
 	}
 }
 
