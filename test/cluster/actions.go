@@ -272,8 +272,9 @@ func (c *caller) finishAll(ctx context.Context) error {
 			}
 		}
 		for _, e := range c.endpoints {
-			if err := c.look(ctx, e, op); err != nil {
-				return fmt.Errorf("look at operation %s through %s: %w", op.name, e.address, err)
+			err := c.insist(ctx, "look at operation "+op.name, e, func(ctx context.Context, e *endpoint) error { return c.look(ctx, e, op) })
+			if err != nil {
+				return err
 			}
 		}
 	}

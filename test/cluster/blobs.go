@@ -99,19 +99,16 @@ func (l *Load) findAll(ctx context.Context, e *endpoint) error {
 }
 
 // readAll reads every acknowledged blob through every node.
-func (l *Load) readAll(ctx context.Context) error {
-	for _, e := range l.endpoints {
-		if err := l.findAll(ctx, e); err != nil {
-			return fmt.Errorf("look for all blobs through %s: %w", e.address, err)
+func (c *caller) readAll(ctx context.Context) error {
+	for _, e := range c.endpoints {
+		if err := c.insist(ctx, "look for all blobs", e, c.findAll); err != nil {
+			return err
 		}
 		reading, ctx := errgroup.WithContext(ctx)
 		reading.SetLimit(readers)
-		for _, d := range l.ledger.list() {
+		for _, d := range c.ledger.list() {
 			reading.Go(func() error {
-				if err := e.blobs.Fetch(ctx, d, io.Discard); err != nil {
-					return fmt.Errorf("read an acknowledged blob through %s: %w", e.address, err)
-				}
-				return nil
+				return c.insist(ctx, "read an acknowledged blob", e, func(ctx context.Context, e *endpoint) error { return e.blobs.Fetch(ctx, d, io.Discard) })
 			})
 		}
 		if err := reading.Wait(); err != nil {

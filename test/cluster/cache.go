@@ -140,8 +140,12 @@ func (c *caller) getFrom(ctx context.Context, e *endpoint, key string) (*repb.Ac
 func (c *caller) readAllEntries(ctx context.Context) error {
 	for _, key := range c.cacheKeys.keys() {
 		for _, e := range c.endpoints {
-			if _, err := c.getFrom(ctx, e, key); err != nil {
-				return fmt.Errorf("get %s through %s: %w", key, e.address, err)
+			err := c.insist(ctx, "get "+key, e, func(ctx context.Context, e *endpoint) error {
+				_, err := c.getFrom(ctx, e, key)
+				return err
+			})
+			if err != nil {
+				return err
 			}
 		}
 	}

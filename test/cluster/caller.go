@@ -66,6 +66,20 @@ func (c *caller) try(ctx context.Context, what string, call func(ctx context.Con
 	}
 }
 
+// insist asks one node until it answers.
+func (c *caller) insist(ctx context.Context, what string, e *endpoint, call func(ctx context.Context, e *endpoint) error) error {
+	for began, pause := time.Now(), firstPause; ; pause = min(2*pause, lastPause) {
+		err := c.once(ctx, e, call)
+		if err == nil {
+			return nil
+		}
+		if !away(err) || time.Since(began) > callerPatience || ctx.Err() != nil {
+			return fmt.Errorf("%s through %s: %w", what, e.address, err)
+		}
+		time.Sleep(pause)
+	}
+}
+
 func (c *caller) once(ctx context.Context, e *endpoint, call func(ctx context.Context, e *endpoint) error) error {
 	ctx, cancel := context.WithTimeout(ctx, callPatience)
 	defer cancel()

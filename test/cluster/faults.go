@@ -22,7 +22,7 @@ type Kind int
 
 // The kinds of faults.
 const (
-	OneNode Kind = iota // one node for some time, or some of its packets
+	OneNode Kind = iota // one node or worker for some time, or some of its packets
 	Disk                // one node, with its disk
 	Quorum              // two of three nodes: nothing goes on until one of them is back
 )
@@ -35,6 +35,7 @@ var faults = [...]fault{
 	{"a follower is isolated", OneNode, isolateFollower},
 	{"packets of the leader to the others are lost", OneNode, deafenOthers},
 	{"the leader is frozen", OneNode, freezeLeader},
+	{"a worker is isolated", OneNode, isolateWorker},
 	{"SIGKILL of a follower", OneNode, killFollower},
 	{"packets of a follower to the leader are lost", OneNode, deafenLeader},
 	{"the leader is isolated", OneNode, isolateLeader},
@@ -165,6 +166,20 @@ func deafenLeader(ctx context.Context, g *Grid) error {
 	}
 	i := (l + 1) % len(g.Members)
 	return g.broken(ctx, i, "does not reach "+g.Members[l].ID, func() error { return g.hosts[i].Cut(ctx, g.hosts[l]) })
+}
+
+// isolateWorker takes a worker away for less than its expiry: what it runs goes on,
+// and is not given to another.
+func isolateWorker(ctx context.Context, g *Grid) error {
+	h := g.remote[g.random.IntN(len(g.remote))]
+	g.say("  %s is isolated", h.Name)
+	if err := h.Isolate(ctx); err != nil {
+		return err
+	}
+	if err := g.wait(ctx); err != nil {
+		return err
+	}
+	return h.Heal(ctx)
 }
 
 func (g *Grid) freeze(i int) error {

@@ -94,7 +94,7 @@ func (l *Load) Judge(ctx context.Context) error {
 	}
 	// All of them: each tells something else about the same fault.
 	return errors.Join(l.Complaints(),
-		l.judge.finishAll(ctx), l.judge.readAllEntries(ctx), l.readAll(ctx), l.executions(),
+		l.judge.finishAll(ctx), l.judge.readAllEntries(ctx), l.judge.readAll(ctx), l.executions(),
 		named("the action cache", l.cacheHistory.check(cacheModel())),
 		named("operations", l.opHistory.check(operationModel())))
 }

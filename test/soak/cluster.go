@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	clusterFaults  = 36 // all kinds three times
+	clusterFaults  = 39 // all kinds three times
 	clusterParts   = 48 // of each Bazel build
 	rollingParts   = 96
 	rollingBuilds  = 3 // with one round of restarts, two, and three
