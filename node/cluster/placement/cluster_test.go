@@ -95,7 +95,8 @@ func (g *grid) add(options ...option) *node {
 		g.t.Fatal(err)
 	}
 	n.held = make(chan struct{}, 100)
-	n.server, n.lis = grpc.NewServer(append(reapi.ServerOptions(), grpc.UnaryInterceptor(n.intercept))...), bufconn.Listen(1<<20)
+	n.server, n.lis = grpc.NewServer(append(reapi.ServerOptions(),
+		grpc.UnaryInterceptor(n.intercept), grpc.StreamInterceptor(n.interceptStream))...), bufconn.Listen(1<<20)
 	if err := reapi.RegisterBlobs(n.server, reapi.BlobsOptions{Store: n.store, Logger: quiet}); err != nil {
 		g.t.Fatal(err)
 	}
@@ -170,6 +171,17 @@ func (n *node) hold() (release func()) {
 }
 
 func (n *node) intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	n.pause()
+	return handle(ctx, req)
+}
+
+func (n *node) interceptStream(srv any, s grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	n.pause()
+	return handle(srv, s)
+}
+
+// pause holds a call while its node is silent.
+func (n *node) pause() {
 	n.mu.Lock()
 	silent := n.silent
 	n.mu.Unlock()
@@ -177,7 +189,6 @@ func (n *node) intercept(ctx context.Context, req any, _ *grpc.UnaryServerInfo, 
 		n.held <- struct{}{}
 		<-silent
 	}
-	return handle(ctx, req)
 }
 
 func (g *grid) apart(a, b string) bool {

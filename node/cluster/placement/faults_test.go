@@ -163,6 +163,27 @@ func TestACallToASilentMemberEnds(t *testing.T) {
 	}
 }
 
+// So is a stream that is not read any more: it stops when the windows are full, and
+// goes on without that member.
+func TestAStreamToASilentMemberGoesOnWithoutIt(t *testing.T) {
+	g := newGrid(t, 3)
+	b := blob(32<<20, 1)
+	silent, n := g.rank(b.Digest, 0), g.rank(b.Digest, 2)
+	release := silent.hold()
+	defer release()
+	done := make(chan error)
+	go func() { done <- n.write(t.Context(), b, 1<<20) }()
+	<-silent.held
+	g.change(func() { g.cut[[2]string{n.id, silent.id}] = true })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	g.wantEverywhere([]cas.Blob{b}, silent)
+	if holders := g.holders(b.Digest); len(holders) != 2 || slices.Contains(holders, silent.id) {
+		t.Errorf("it is on %v", holders)
+	}
+}
+
 func TestConcurrentUploadsOfOneBlobAllSucceed(t *testing.T) {
 	g := newGrid(t, 3)
 	large, small := blob(6<<20, 1), blobs(20, 1000, 2)

@@ -2,7 +2,6 @@ package placement
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"testing"
 
@@ -34,38 +33,22 @@ func TestANodeBecomesAClusterWithItsBlobs(t *testing.T) {
 	g.wantEverywhere(list, g.nodes[0])
 }
 
-// A node that is no member reads what members have and stores with them, and says
-// of nothing that it is missing: what it knows of them may be old, or nothing.
-func TestANodeThatIsNoMemberIsCertainOfNothing(t *testing.T) {
+// A node that is no member stores blobs of every size with members, not here.
+func TestANodeThatIsNoMemberStoresWithMembers(t *testing.T) {
 	g := newGrid(t, 3)
-	b, gone := blob(1000, 1), blob(1000, 2)
-	g.nodes[0].put(t, b)
 	n := g.add()
 	n.blobs.Join(n)
-	g.wantEverywhere([]cas.Blob{b})
-	more := append(sizes(3), blob(5<<20, 4))
-	n.put(t, more[:4]...)
-	if err := n.write(t.Context(), more[5], 1<<20); err != nil {
-		t.Error(err)
+	list, streamed := sizes(1), blob(5<<20, 2)
+	n.put(t, list...)
+	if err := n.write(t.Context(), streamed, 1<<20); err != nil {
+		t.Fatal(err)
 	}
-	for _, b := range []cas.Blob{more[0], more[3], more[5]} {
+	for _, b := range append(list, streamed) {
 		if holders := g.holders(b.Digest); len(holders) != 2 || slices.Contains(holders, n.id) {
 			t.Errorf("%d bytes are on %v", len(b.Data), holders)
 		}
 	}
-	for _, members := range [][]string{g.members, nil} {
-		g.change(func() { g.members = members })
-		_, found := n.blobs.FindMissing(t.Context(), digests([]cas.Blob{b, gone}))
-		_, got := n.blobs.Get(t.Context(), gone.Digest)
-		for what, err := range map[string]error{"FindMissing": found, "Get": got} {
-			if !errors.Is(err, cas.ErrUnavailable) {
-				t.Errorf("%s with %d members: %v", what, len(members), err)
-			}
-		}
-	}
-	if err := n.blobs.PutMany(t.Context(), cas.Upload, []cas.Blob{gone})[0]; !errors.Is(err, cas.ErrUnavailable) {
-		t.Errorf("an upload without any member: %v", err)
-	}
+	g.wantEverywhere(append(list, streamed))
 }
 
 func TestANewMemberMovesFewBlobs(t *testing.T) {

@@ -106,6 +106,40 @@ func TestAnUploadIsResumedWithoutAMemberThatHasNothingOfIt(t *testing.T) {
 	}
 }
 
+// Members are not equally far: what all have is not sent again, and who is further
+// gets no byte twice.
+func TestAnUploadIsResumedWhereAllMembersAre(t *testing.T) {
+	g := newGrid(t, 3)
+	for ahead := range 2 {
+		b, id := blob(9<<20, uint64(ahead)), uuid.NewString()
+		n := g.rank(b.Digest, 2)
+		n.part(t, b, id, 0, 2<<20)
+		w, err := g.rank(b.Digest, ahead).store.OpenWriter(t.Context(), cas.Upload, b.Digest, id)
+		if err != nil || w.Offset() != 2<<20 {
+			t.Fatalf("the owner has %d bytes, %v", w.Offset(), err)
+		}
+		if _, err := w.Write(b.Data[2<<20 : 3<<20+5]); err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Close()
+		n.part(t, b, id, 2<<20, 8<<20)
+		again, err := n.blobs.OpenWriter(t.Context(), cas.Upload, b.Digest, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := again.Write(b.Data[again.Offset():]); err != nil {
+			t.Fatal(err)
+		}
+		if err := again.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		_ = again.Close()
+		if copied := n.blobs.Stats().Copied; len(g.holders(b.Digest)) != 2 || copied != 0 {
+			t.Errorf("it is on %v, %d of the copies made in the end", g.holders(b.Digest), copied)
+		}
+	}
+}
+
 func TestTheNewestCallHasTheUpload(t *testing.T) {
 	g := newGrid(t, 3)
 	b, id := blob(9<<20, 1), uuid.NewString()
