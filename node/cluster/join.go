@@ -150,6 +150,9 @@ func (c *Cluster) admitMember(ctx context.Context, req *peerpb.JoinRequest) (*pe
 		reply.Unknown = true
 		return reply, nil
 	}
+	if reply.Refused = c.taken(known, req); reply.Refused != "" {
+		return reply, nil
+	}
 	if err := c.takeIn(ctx, known, req); err != nil {
 		return nil, err
 	}
@@ -187,6 +190,22 @@ func (c *Cluster) takeIn(ctx context.Context, known *raft.Server, req *peerpb.Jo
 	c.joined[req.NodeId] = string(req.Instance)
 	c.mu.Unlock()
 	return c.raft.AddNonvoter(ctx, req.NodeId, req.Address)
+}
+
+// taken says that a member of that id lives, and is another process: two nodes with
+// one id would take each other's place by turns. "" when there is none.
+func (c *Cluster) taken(known *raft.Server, req *peerpb.JoinRequest) string {
+	if req.NodeId == c.o.NodeID && string(req.Instance) != string(c.instance) {
+		return fmt.Sprintf("--node-id %s is that of the node at %s, which lives: each node needs one of its own", req.NodeId, c.o.Advertise)
+	}
+	r := c.remote(req.NodeId)
+	if known == nil || r == nil || (!req.Blank && string(known.Address) == req.Address) { // or it was restarted just now
+		return ""
+	}
+	if up, last, _, _ := r.state(); up && string(last.GetInstance()) != string(req.Instance) {
+		return fmt.Sprintf("--node-id %s is that of the node at %s, which lives: each node needs one of its own", req.NodeId, c.book.address(req.NodeId))
+	}
+	return ""
 }
 
 // unfit says why a node cannot be a member; "" when it can.

@@ -59,6 +59,7 @@ func TestABlankNodeLosesTheVoteOfItsOldDiskFirst(t *testing.T) {
 	f, nodes := trio(t)
 	leader, others := leaderOf(nodes)
 	others[0].stop()
+	f.until("the leader knows that it is gone", func() bool { return !leader.Reachable(others[0].id) })
 	var reply *peerpb.JoinReply
 	leader.ask(func(ctx context.Context, p peerpb.PeerClient) (err error) {
 		reply, err = p.Join(ctx, &peerpb.JoinRequest{
@@ -73,6 +74,26 @@ func TestABlankNodeLosesTheVoteOfItsOldDiskFirst(t *testing.T) {
 	}
 	others[0].loseDisk()
 	others[0].start()
+	f.formed(nodes...)
+}
+
+// A second node that was started with the name of the first, by mistake.
+func TestNobodyTakesTheNameOfAMemberThatLives(t *testing.T) {
+	f, nodes := trio(t)
+	leader, others := leaderOf(nodes)
+	for _, n := range []*node{leader, others[0]} {
+		var reply *peerpb.JoinReply
+		leader.ask(func(ctx context.Context, p peerpb.PeerClient) (err error) {
+			reply, err = p.Join(ctx, &peerpb.JoinRequest{
+				NodeId: n.id, Address: "elsewhere:1", Instance: []byte("another process"), Blank: true,
+				CommandVersion: raftfsm.Version, Settings: leader.o.Settings,
+			})
+			return err
+		})
+		if want := "--node-id " + n.id + " is that of the node at " + n.addr + ", which lives"; !strings.Contains(reply.Refused, want) {
+			t.Errorf("answered %v, want %s", reply, want)
+		}
+	}
 	f.formed(nodes...)
 }
 
