@@ -62,6 +62,11 @@ func (f *fsm) Apply(l *raft.Log) any {
 	if err := f.failure.get(); err != nil {
 		return entryOutcome{err: err}
 	}
+	if applied, _ := f.position(); l.Index <= applied {
+		// A state that came twice takes Raft back to its index. Nobody waits for the
+		// outcome: this member does not lead.
+		return entryOutcome{err: ErrLeadershipLost}
+	}
 	cmds, err := DecodeGroup(l.Data)
 	if err != nil {
 		return f.fatal(f.machine.stop(fmt.Errorf("read entry %d: %w", l.Index, err)))

@@ -29,7 +29,7 @@ func TestALogOfLargeEntriesIsBoundedInBytes(t *testing.T) {
 		}
 		first, err := ms[0].raft.store.FirstIndex()
 		last := ms[0].raft.Status().LastLog
-		if err != nil || (last-first)*size > bound+2*5*size || last-first < 5 {
+		if err != nil || (last-first)*size > bound+3*5*size || last-first < 5 {
 			t.Errorf("entries %d to %d are kept, of %d bytes each: the bound is %d; %v", first, last, size, bound, err)
 		}
 	})

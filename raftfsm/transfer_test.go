@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -338,6 +339,25 @@ func TestAStateThatComesLateIsRefused(t *testing.T) {
 			t.Error("it is taken over")
 		}
 		noLeftovers(t, ms)
+	})
+}
+
+// TestAnEntryThatRaftShowsAgainIsNotObservedAgain: a state that came twice takes it
+// back.
+func TestAnEntryThatRaftShowsAgainIsNotObservedAgain(t *testing.T) {
+	inCluster(t, 1, nil, func(t *testing.T, ms []*member) {
+		m := ms[0]
+		m.do(Submit(submission("a")))
+		applied, _ := m.raft.fsm.position()
+		var l raft.Log
+		if err := m.raft.entries.GetLog(applied, &l); err != nil {
+			t.Fatal(err)
+		}
+		before := m.seen.indexes()
+		m.raft.fsm.Apply(&l)
+		if !slices.Equal(m.seen.indexes(), before) {
+			t.Errorf("observed %v, then %v", before, m.seen.indexes())
+		}
 	})
 }
 
