@@ -40,6 +40,7 @@ type Cluster struct {
 	pods     map[string]*Pod // guarded by mu; by name
 	lastHost int             // guarded by mu; id of the host that was added last
 	problems []error         // guarded by mu; what must not happen
+	doomed   []string        // guarded by mu; volumes of claims that were deleted
 }
 
 // Create does what `kubectl create` and the controllers then do. It must run in a

@@ -22,10 +22,21 @@ type mount struct {
 // bwrap; descriptor 3 is told the process id.
 func containerCommand(p *Pod, image string, mounts []mount, env map[string]string) []string {
 	user, group := ids(p)
-	args := []string{
-		"setpriv", "--reuid=" + user, "--regid=" + group, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--",
+	args := append(asUser(p),
 		"bwrap", "--unshare-user", "--uid", user, "--gid", group, "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", p.name,
-		"--as-pid-1", "--die-with-parent", "--info-fd", "3", "--ro-bind", image, "/", "--proc", "/proc", "--dev", "/dev",
+		"--as-pid-1", "--die-with-parent", "--info-fd", "3", "--ro-bind", image, "/", "--proc", "/proc", "--tmpfs", "/dev")
+	// Not bwrap's --dev, which makes a second user namespace that Exec could not enter.
+	for _, device := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+		args = append(args, "--dev-bind", "/dev/"+device, "/dev/"+device)
+	}
+	// What runtimes cover of /proc. Because of it, the kernel refuses a sandbox a /proc of
+	// its own.
+	for _, covered := range []string{"kcore", "keys", "timer_list"} {
+		args = append(args, "--dev-bind-try", "/dev/null", "/proc/"+covered)
+	}
+	args = append(args, "--ro-bind", "/proc/sys", "/proc/sys")
+	for name, to := range map[string]string{"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"} {
+		args = append(args, "--symlink", "/proc/self/fd"+to, "/dev/"+name)
 	}
 	for _, m := range mounts {
 		option := "--bind"
@@ -45,6 +56,12 @@ func containerCommand(p *Pod, image string, mounts []mount, env map[string]strin
 func ids(p *Pod) (user, group string) {
 	s := p.workload.Pod.SecurityContext
 	return fmt.Sprint(*s.RunAsUser), fmt.Sprint(*s.RunAsGroup)
+}
+
+// asUser runs what follows as the pod's user, without any right.
+func asUser(p *Pod) []string {
+	user, group := ids(p)
+	return []string{"setpriv", "--reuid=" + user, "--regid=" + group, "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--"}
 }
 
 // tail keeps the end of what a container prints.

@@ -185,9 +185,10 @@ func (p *Pod) Exec(ctx context.Context, command ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	user, group := ids(p)
-	args := []string{"--target", fmt.Sprint(p.inner), "--mount", "--net", "--pid", "--setuid", user, "--setgid", group, "--"}
-	cmd := exec.CommandContext(ctx, "nsenter", append(args, command...)...)
+	args := append(p.host.Exec(), asUser(p)...)
+	args = append(args, "nsenter", "--target", fmt.Sprint(p.inner), "--user", "--preserve-credentials", "--mount", "--pid", "--")
+	args = append(args, command...)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	for _, v := range splitNul(env) {
 		cmd.Env = append(cmd.Env, v)
 	}
@@ -210,6 +211,7 @@ func (c *Cluster) forget(ctx context.Context, p *Pod) {
 	delete(c.pods, p.name)
 	c.mu.Unlock()
 	_ = p.host.Remove(ctx)
+	c.note(c.endClaims(p))
 	if err := os.RemoveAll(filepath.Join(c.options.Dir, "pods", p.host.Name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		c.note(err)
 	}
