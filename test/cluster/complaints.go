@@ -27,6 +27,12 @@ func (c *complaints) add(err error) {
 	}
 }
 
+func (c *complaints) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n
+}
+
 func (c *complaints) err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

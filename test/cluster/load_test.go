@@ -24,14 +24,15 @@ func TestTheJudgeIsContentWithOneNode(t *testing.T) {
 	}
 	t.Cleanup(w.Kill)
 	l := startLoad(t, node.GRPC, node.GRPC)
-	time.Sleep(time.Second)
+	await(t, func() bool { return l.actions.Load() > 3 && l.entries.Load() > 20 })
 	node.Kill()
 	again, err := node.Again(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(again.Kill)
-	time.Sleep(time.Second)
+	before := l.actions.Load()
+	await(t, func() bool { return l.actions.Load() > before+clients })
 	if err := l.Judge(t.Context()); err != nil {
 		t.Errorf("%v\n%s", err, again.Log())
 	}
@@ -49,7 +50,7 @@ func TestTheJudgeSeesThatUnrelatedNodesAreNoGrid(t *testing.T) {
 	}
 	t.Cleanup(c.Close)
 	l := startLoad(t, c.Servers()...)
-	time.Sleep(2 * time.Second)
+	await(t, func() bool { return l.complaints.count() > 20 && l.actions.Load() > 0 && l.entries.Load() > 20 })
 	// Nobody waits for operations that the other node has never heard of.
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
@@ -74,4 +75,14 @@ func startLoad(t *testing.T, servers ...string) *Load {
 	}
 	t.Cleanup(l.Close)
 	return l
+}
+
+// await waits for something that clients do.
+func await(t *testing.T, happened func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !happened(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the clients get nowhere")
+		}
+	}
 }
