@@ -57,7 +57,9 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	}
 	n.closers.add("action cache", n.stores.results.Close)
 
-	n.stores.queue, err = queue.Open(ctx, queue.Options{Path: filepath.Join(n.config.DataDir, queueFile), Logger: n.logger})
+	n.stores.queue, err = queue.Open(ctx, queue.Options{
+		Path: filepath.Join(n.config.DataDir, queueFile), LazySync: n.config.Clustered(), Logger: n.logger,
+	})
 	if err != nil {
 		return fmt.Errorf("--data-dir %s: %w", n.config.DataDir, plain(err))
 	}
