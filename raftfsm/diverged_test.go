@@ -26,12 +26,12 @@ func TestAMemberThatDivergedRightAfterAStateCatchesUp(t *testing.T) {
 	caughtUp(t, ms)
 	m := others(ms, leader)[0]
 	term := leader.raft.Term()
-	index, _ := m.raft.fsm.position()
 	m.stop()
-	if err := diverge(m, index, term); err != nil {
+	if err := diverge(m, term); err != nil {
 		t.Fatal(err)
 	}
-	if err := leader.raft.Transfer(t.Context()); err != nil {
+	heir := others(ms, leader)[0]
+	if err := leader.raft.raft().LeadershipTransferToServer(raft.ServerID(heir.id), raft.ServerAddress(heir.id)).Error(); err != nil {
 		t.Fatal(err)
 	}
 	leader = leaderOf(t, others(ms, m))
@@ -51,15 +51,15 @@ func TestAMemberThatDivergedRightAfterAStateCatchesUp(t *testing.T) {
 }
 
 // diverge leaves a stopped member with a marker, and one entry of its own behind
-// it.
-func diverge(m *member, index, term uint64) error {
+// it, of the term given.
+func diverge(m *member, term uint64) error {
 	dir := filepath.Join(m.dir, "raft")
 	s, err := raftboltdb.NewBoltStore(filepath.Join(dir, logFile))
 	if err != nil {
 		return err
 	}
 	first, err1 := s.FirstIndex()
-	last, err2 := s.LastIndex()
+	index, err2 := s.LastIndex()
 	old, err3 := readMarker(filepath.Join(dir, markerFile))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return err
@@ -67,7 +67,7 @@ func diverge(m *member, index, term uint64) error {
 	now := *old
 	now.ID, now.Index, now.Term = markerID(index, term), index, term
 	return errors.Join(
-		s.DeleteRange(first, last),
+		s.DeleteRange(first, index),
 		s.StoreLog(&raft.Log{Index: index + 1, Term: term, Type: raft.LogNoop}),
 		writeMarker(filepath.Join(dir, markerFile), &now),
 		s.Close(),
