@@ -83,6 +83,7 @@ func (n *Node) clusterOptions() (cluster.Options, error) {
 		// The waiting streams of all clients of a node go over one connection: a bound, once
 		// reached, would keep out the bots that they wait for.
 		ServerOptions: append(reapi.ServerOptions(), grpc.MaxConcurrentStreams(math.MaxUint32)),
+		DialOptions:   placement.DialOptions(),
 		Disk:          n.diskUse, Build: n.options.Build.Version, Logger: n.logger,
 	}, nil
 }
