@@ -45,7 +45,7 @@ func TestAMemberThatDivergedRightAfterAStateCatchesUp(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if m.q.AppliedIndex() != leader.q.AppliedIndex() {
-		t.Errorf("it is at %d, the leader at %d; %d states came in", m.q.AppliedIndex(), leader.q.AppliedIndex(), came.Load()-before)
+		t.Fatalf("it is at %d, the leader at %d; %d states came in", m.q.AppliedIndex(), leader.q.AppliedIndex(), came.Load()-before)
 	}
 	same(t, ms)
 }
