@@ -62,7 +62,7 @@ func (c *caller) useBlobs(ctx context.Context) {
 		for range 1 + c.random.IntN(8) {
 			sources = append(sources, client.Blob(digest.SHA256, randomBytes(c.random, 1+c.random.IntN(32<<10))))
 		}
-		if c.random.IntN(20) == 0 {
+		if c.random.IntN(60) == 0 {
 			sources = append(sources, client.Blob(digest.SHA256, randomBytes(c.random, largeSize+c.random.IntN(1<<20))))
 		}
 		if c.store(ctx, sources) != nil {

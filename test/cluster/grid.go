@@ -68,7 +68,7 @@ func Start(ctx context.Context, o Options) (*Grid, error) {
 	var err error
 	g.Cluster, err = harness.StartCluster(ctx, harness.ClusterOptions{
 		Binary: o.Binary, Dir: o.Dir, Places: places,
-		Args: append([]string{"--slots", "0", "--cas-max-size", "2GiB", "--replicas", "2"}, o.Args...),
+		Args: append([]string{"--slots", "0", "--cas-max-size", "16GiB", "--replicas", "2"}, o.Args...),
 	})
 	if err != nil {
 		g.removeHosts()
