@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"fmt"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -10,16 +12,18 @@ import (
 	"github.com/bgrid-node/bgrid-node/node/bots/botspb"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
+	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
 )
 
 // observer is the scheduler that hears of what is committed.
 type observer = sched.Scheduler
 
-// term is what a node does only while it leads, as node/term.go has it.
+// term is what a node does only while it leads, as node/leading.go has it.
 type term struct {
 	number    uint64
 	scheduler *sched.Scheduler
-	proposer  raftfsm.Proposer
+	log       *termLog
+	proposer  raftfsm.Proposer // log, or a planted one over it
 	bots      botspb.BotsServer
 	closing   context.Context //nolint:containedctx // ends with the term
 	end       context.CancelFunc
@@ -33,6 +37,7 @@ func (l *life) terms() {
 		if t := l.term.Swap(nil); t != nil {
 			t.end()
 			l.scheduler.Store(nil)
+			t.log.end()
 			t.scheduler.Stop()
 		}
 	}
@@ -66,7 +71,8 @@ func (l *life) lead(number uint64) error {
 			return err
 		}
 	}
-	t := &term{number: number, proposer: l.raft}
+	t := &term{number: number, log: &termLog{log: l.raft}}
+	t.proposer = t.log
 	if plant.proposer != nil {
 		t.proposer = plant.proposer(l, t.proposer)
 	}
@@ -81,7 +87,9 @@ func (l *life) lead(number uint64) error {
 	}
 	l.scheduler.Store(t.scheduler)
 	if err = t.scheduler.Start(l.ctx); err == nil {
-		err = bots.Register(registrar{t}, bots.Options{Instance: instance, Scheduler: t.scheduler, Blobs: w.blobs, Expiry: expiry, Closing: t.closing, Logger: w.log})
+		err = bots.Register(registrar{t}, bots.Options{
+			Instance: instance, Scheduler: t.scheduler, Blobs: w.blobs, Expiry: expiry, Closing: t.closing, Logger: w.log, Verify: l.leads,
+		})
 	}
 	if err != nil {
 		l.scheduler.Store(nil)
@@ -98,6 +106,42 @@ func (l *life) lead(number uint64) error {
 	}
 	w.count(&w.stats.terms)
 	return nil
+}
+
+// termLog proposes as long as its term lasts: what an earlier one still wants must
+// not get into the next.
+type termLog struct {
+	log raftfsm.Proposer
+
+	mu       sync.Mutex
+	over     bool
+	proposed sync.WaitGroup // calls under way
+}
+
+// Propose implements raftfsm.Proposer.
+func (t *termLog) Propose(ctx context.Context, entries ...*commandpb.Entry) (raftfsm.Result, error) {
+	t.mu.Lock()
+	if t.over {
+		t.mu.Unlock()
+		return raftfsm.Result{}, fmt.Errorf("%w: %w", raftfsm.ErrNotProposed, raftfsm.ErrNotLeader)
+	}
+	t.proposed.Add(1)
+	t.mu.Unlock()
+	defer t.proposed.Done()
+	return t.log.Propose(ctx, entries...)
+}
+
+func (t *termLog) end() {
+	t.mu.Lock()
+	t.over = true
+	t.mu.Unlock()
+	t.proposed.Wait()
+}
+
+// leads tells whether the node leads at this moment.
+func (l *life) leads(ctx context.Context) error {
+	_, err := l.raft.ReadIndex(ctx)
+	return err
 }
 
 // registrar takes the one service that a term has on the network.
