@@ -13,6 +13,9 @@ import (
 // insideVariable tells a copy of the program that it has a network of its own.
 const insideVariable = "BGRID_TEST_INSIDE_NETNS"
 
+// namespaces are those of the copy: names of namespaces are mounts.
+const namespaces = syscall.CLONE_NEWNET | syscall.CLONE_NEWNS
+
 // Inside tells whether this process was started by Reenter.
 func Inside() bool { return os.Getenv(insideVariable) != "" }
 
@@ -25,6 +28,11 @@ func Available() error {
 		if _, err := tool(program); err != nil {
 			return fmt.Errorf("run `make setup`: %w", err)
 		}
+	}
+	probe := exec.Command("true")
+	probe.SysProcAttr = &syscall.SysProcAttr{Unshareflags: namespaces}
+	if err := probe.Run(); err != nil {
+		return fmt.Errorf("make namespaces: %w", err)
 	}
 	return nil
 }
@@ -41,7 +49,7 @@ func Reenter(ctx context.Context, args ...string) (int, error) {
 	cmd.Env = append(os.Environ(), insideVariable+"=1")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS,
+		Unshareflags: namespaces,
 		Pdeathsig:    syscall.SIGKILL,
 	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
