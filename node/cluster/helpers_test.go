@@ -87,10 +87,12 @@ func (n *node) start() *node {
 
 func (n *node) open() error {
 	n.f.t.Helper()
-	l, err := net.Listen("tcp", n.addr)
-	if err != nil {
-		return err
-	}
+	var l net.Listener
+	var err error
+	n.f.until("its address is free", func() bool { // perhaps a client has that port now
+		l, err = net.Listen("tcp", n.addr)
+		return err == nil
+	})
 	log := n.logger()
 	n.openStores()
 	o := Options{

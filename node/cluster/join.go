@@ -48,6 +48,8 @@ func (c *Cluster) join(ctx context.Context, via string) error {
 	})
 }
 
+var errNoLeader = errors.New("the cluster has no leader now")
+
 // askJoin follows the hints of who leads.
 func (c *Cluster) askJoin(ctx context.Context, addr string, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
 	for range maxHops {
@@ -67,7 +69,7 @@ func (c *Cluster) askJoin(ctx context.Context, addr string, req *peerpb.JoinRequ
 		}
 		addr = reply.LeaderAddress
 	}
-	return nil, errors.New("the cluster has no leader now")
+	return nil, errNoLeader
 }
 
 // announce tells the leader where this node is now, and learns whether it is

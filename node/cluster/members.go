@@ -130,16 +130,11 @@ func memberNames(servers []raft.Server) string {
 // one line for people.
 func (c *Cluster) Remove(ctx context.Context, id string) error {
 	var lost error // a leader that took it up and did not say how it ended
-	for range maxHops {
+	for {
 		reply, err := c.removeAtLeader(ctx, id)
 		switch {
-		case err != nil && ctx.Err() == nil && c.ctx.Err() == nil:
-			lost = err
-			if err := pause(ctx, againAfter); err != nil {
-				return fmt.Errorf("remove node %s: %w", id, err)
-			}
 		case err != nil:
-			return fmt.Errorf("remove node %s: %w", id, err)
+			lost = err
 		case reply.Unknown && lost != nil:
 			return nil
 		case reply.Refused != "":
@@ -147,8 +142,13 @@ func (c *Cluster) Remove(ctx context.Context, id string) error {
 		case !reply.NotLeader:
 			return nil
 		}
+		if c.ctx.Err() != nil {
+			return fmt.Errorf("remove node %s: %w", id, ErrClosed)
+		}
+		if ended := pause(ctx, againAfter); ended != nil {
+			return errors.Join(fmt.Errorf("remove node %s: %w", id, ended), lost)
+		}
 	}
-	return errors.Join(fmt.Errorf("remove node %s: the leader changes too often", id), lost)
 }
 
 // removeAtLeader tries it once, here or at the node that leads.
@@ -196,9 +196,14 @@ func (c *Cluster) Enter(ctx context.Context, peer string) error {
 	case !has && c.hadData:
 		return fmt.Errorf("join %s: node %s has jobs or results of its own: a node that joins needs an empty data directory", peer, c.o.NodeID)
 	}
-	if err := c.join(ctx, peer); err != nil {
-		return fmt.Errorf("join %s: %w", peer, err)
+	for {
+		err := c.join(ctx, peer)
+		if err == nil {
+			c.nudge()
+			return nil
+		}
+		if !errors.Is(err, errNoLeader) || pause(ctx, roundEvery) != nil { // one is elected soon
+			return fmt.Errorf("join %s: %w", peer, err)
+		}
 	}
-	c.nudge()
-	return nil
 }

@@ -61,11 +61,16 @@ func TestABlankNodeLosesTheVoteOfItsOldDiskFirst(t *testing.T) {
 	others[0].stop()
 	f.until("the leader knows that it is gone", func() bool { return !leader.Reachable(others[0].id) })
 	var reply *peerpb.JoinReply
-	leader.ask(func(ctx context.Context, p peerpb.PeerClient) (err error) {
-		reply, err = p.Join(ctx, &peerpb.JoinRequest{
+	f.until("the leader answers", func() bool {
+		leader, _ := leaderOf([]*node{leader, others[1]})
+		if leader == nil {
+			return false
+		}
+		var err error
+		reply, err = leader.admitMember(testContext(t), &peerpb.JoinRequest{
 			NodeId: others[0].id, Address: others[0].addr, Blank: true, CommandVersion: raftfsm.Version, Settings: leader.o.Settings,
 		})
-		return err
+		return err == nil && !reply.NotLeader
 	})
 	for _, s := range reply.Servers {
 		if s.Voter != (s.NodeId != others[0].id) {
