@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bgrid-node/bgrid-node/node/cluster"
 )
 
 const groupCluster = "Cluster"
@@ -96,8 +98,8 @@ func (c *Config) validateCluster() error {
 	switch {
 	case k.TokenFile == "":
 		return errors.New("--peers needs --cluster-token-file: nobody joins without the secret that the nodes share")
-	case strings.ContainsAny(k.NodeID, " /,\t\n") || len(k.NodeID) > 255:
-		return fmt.Errorf("--node-id %q: want a name of at most 255 bytes without blanks, commas and slashes", k.NodeID)
+	case !cluster.ValidNodeID(k.NodeID):
+		return fmt.Errorf("--node-id %q: want %s", k.NodeID, cluster.NodeIDRule)
 	case k.Replicas < 1 || k.Replicas > maxReplicas:
 		return fmt.Errorf("--replicas %d: want 1 to %d", k.Replicas, maxReplicas)
 	case k.ElectionTimeout < 50*time.Millisecond || k.ElectionTimeout > time.Minute:

@@ -216,3 +216,34 @@ func TestDocsAreCurrent(t *testing.T) {
 		t.Errorf("run go test ./node -run Docs -update (-want +have):\n%s", diff)
 	}
 }
+
+func TestOptionsOfAClusterAreChecked(t *testing.T) {
+	good := map[string][]string{"peers": {"a:1,b:1"}, "cluster-token-file": {"token"}, "node-id": {"n1"}}
+	if _, err := Load(Sources{Flags: good, Machine: Machine{Cores: 1, ISA: "x86-64", Environ: []string{"HOME=/home/u"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ option, value, want string }{
+		{"peers", "", "--peers"},
+		{"peers", "a", `want HOST:PORT or dns:NAME:PORT`},
+		{"peers", "a:0", `want HOST:PORT`},
+		{"peers", "dns:a:1,b:1", "stands alone"},
+		{"cluster-token-file", "", "--cluster-token-file"},
+		{"node-id", "a b", "--node-id"},
+		{"node-id", "a@b", "--node-id"},
+		{"peer-listen", "50052", "--peer-listen"},
+		{"advertise-peer", ":50052", "--advertise-peer"},
+		{"replicas", "0", "--replicas 0"},
+		{"election-timeout", "10ms", "--election-timeout"},
+	} {
+		flags := map[string][]string{c.option: {c.value}}
+		for k, v := range good {
+			if k != c.option {
+				flags[k] = v
+			}
+		}
+		_, err := Load(Sources{Flags: flags, Machine: Machine{Cores: 1, ISA: "x86-64", Environ: []string{"HOME=/home/u"}}})
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("--%s %q: %v, want %q", c.option, c.value, err, c.want)
+		}
+	}
+}

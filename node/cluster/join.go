@@ -214,8 +214,8 @@ func (c *Cluster) taken(known *raft.Server, req *peerpb.JoinRequest) string {
 func (c *Cluster) unfit(req *peerpb.JoinRequest) string {
 	mine := c.id.get().ClusterID
 	switch {
-	case !validNodeID(req.NodeId):
-		return fmt.Sprintf("node id %q: want %s", req.NodeId, nodeIDRule)
+	case !ValidNodeID(req.NodeId):
+		return fmt.Sprintf("node id %q: want %s", req.NodeId, NodeIDRule)
 	case req.ClusterId != "" && req.ClusterId != mine:
 		return fmt.Sprintf("node %s belongs to the cluster %s, this is %s", req.NodeId, req.ClusterId, mine)
 	case req.CommandVersion < raftfsm.Version:

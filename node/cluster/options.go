@@ -63,18 +63,19 @@ const (
 	noQuorumPatience = 10 * time.Second       // then reads fail rather than wait
 )
 
-// nodeIDRule keeps names free of what separates them elsewhere, "@" among it.
-const nodeIDRule = "1 to 255 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
+// NodeIDRule is what ValidNodeID takes, for people. It keeps names free of what separates them elsewhere, "@" among it.
+const NodeIDRule = "1 to 255 letters, digits, dots, dashes and underscores, beginning with a letter or digit"
 
-func validNodeID(id string) bool {
+// ValidNodeID tells whether a node may have this id.
+func ValidNodeID(id string) bool {
 	return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`).MatchString(id)
 }
 
 // Validate says what is wrong, in one line for people.
 func (o *Options) Validate() error {
 	switch {
-	case !validNodeID(o.NodeID):
-		return fmt.Errorf("--node-id %q: want %s", o.NodeID, nodeIDRule)
+	case !ValidNodeID(o.NodeID):
+		return fmt.Errorf("--node-id %q: want %s", o.NodeID, NodeIDRule)
 	case len(o.Token) < link.MinToken:
 		return fmt.Errorf("--cluster-token-file: the token has %d bytes, want at least %d", len(o.Token), link.MinToken)
 	case o.Listener == nil || o.Dir == "":

@@ -75,7 +75,7 @@ func (s *service) Discover(context.Context, *peerpb.DiscoverRequest) (*peerpb.Di
 }
 
 func (s *service) Grant(_ context.Context, req *peerpb.GrantRequest) (*peerpb.GrantReply, error) {
-	if req.ClusterId == "" || !validNodeID(req.FounderId) {
+	if req.ClusterId == "" || !ValidNodeID(req.FounderId) {
 		return nil, status.Error(codes.InvalidArgument, "a founder and a cluster are needed")
 	}
 	reply, err := s.c.grant(req)
