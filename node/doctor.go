@@ -83,7 +83,7 @@ func remedyFor(err error) string {
 		return "Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap; Alpine: apk add bubblewrap"
 	}
 	return "allow user namespaces: see above; in a container: docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged; " +
-		"Kubernetes: securityContext.privileged, or a seccomp profile that allows unshare, clone and mount"
+		"Kubernetes: no seccompProfile, or a Localhost one that allows unshare, clone and mount (packaging/kustomize/seccomp)"
 }
 
 // machineSection looks at what the runners have in common.
@@ -91,6 +91,7 @@ func machineSection(c *Config, groups *cgroup.Manager, groupsErr error) Section 
 	s := Section{Name: "machine"}
 	s.Findings = append(s.Findings, runners.Good(fmt.Sprintf("Linux %s, as %s", contentOf("/proc/sys/kernel/osrelease"), userName())))
 	s.Findings = append(s.Findings, userNamespaces()...)
+	s.Findings = append(s.Findings, seccompFindings()...)
 	if groupsErr == nil {
 		s.Findings = append(s.Findings, runners.Good(fmt.Sprintf("control groups of version %d limit memory, CPUs and processes", groups.Version())))
 	} else {

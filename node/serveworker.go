@@ -71,6 +71,6 @@ func openWorker(cfg *Config, build Build, logger *slog.Logger, all *closers) (*w
 	if err != nil {
 		return nil, fmt.Errorf("--work-dir %s: %w", filepath.Clean(cfg.WorkDir), plain(err))
 	}
-	logger.Info("worker", "bot", o.BotID, "servers", cfg.Servers, "instance", cfg.Instance, "slots", cfg.Slots, "properties", o.Properties, keyDir, cfg.DataDir)
+	logger.Info("worker", "bot", o.BotID, "servers", cfg.Servers, "instance", cfg.Instance, "slots", cfg.Slots, "properties", o.Properties, keyDir, cfg.DataDir, "seccomp", thisSeccomp())
 	return w, nil
 }

@@ -94,3 +94,19 @@ func TestUnitsStartWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestTheWorkersUnitLeavesWhatSandboxesNeed names the settings that keep a runner
+// from working.
+func TestTheWorkersUnitLeavesWhatSandboxesNeed(t *testing.T) {
+	data, err := os.ReadFile(units + "bgrid-worker.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range []string{
+		"DynamicUser", "RestrictSUIDSGID", "RestrictNamespaces", "SystemCallFilter", "PrivateUsers", "PrivateDevices", "ProtectKernelTunables", "ProtectControlGroups", "ProtectProc",
+	} {
+		if regexp.MustCompile(`(?m)^` + setting + `=`).Match(data) {
+			t.Errorf("%s keeps sandboxes from being made", setting)
+		}
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !amd64
+
+package packaging
+
+var numbers map[string]uint32
