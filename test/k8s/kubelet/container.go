@@ -29,11 +29,8 @@ func containerCommand(p *Pod, image string, mounts []mount, env map[string]strin
 	for _, device := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
 		args = append(args, "--dev-bind", "/dev/"+device, "/dev/"+device)
 	}
-	// What runtimes cover of /proc. Because of it, the kernel refuses a sandbox a /proc of
-	// its own.
-	for _, covered := range []string{"kcore", "keys", "timer_list"} {
-		args = append(args, "--dev-bind-try", "/dev/null", "/proc/"+covered)
-	}
+	// As runtimes do. Because something of it is covered, the kernel refuses a sandbox a
+	// /proc of its own.
 	args = append(args, "--ro-bind", "/proc/sys", "/proc/sys")
 	for name, to := range map[string]string{"fd": "", "stdin": "/0", "stdout": "/1", "stderr": "/2"} {
 		args = append(args, "--symlink", "/proc/self/fd"+to, "/dev/"+name)
