@@ -61,7 +61,7 @@ type Cluster struct {
 	remotes map[string]*remote // the other members, by id
 	problem string             // what keeps this node from being a member
 	joined  map[string]string  // on the leader: the process of a member that joined, by id
-	joining sync.Mutex         // one change of the configuration at a time, on the leader
+	joining turn               // one change of the configuration at a time, on the leader
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -107,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Cluster, error) {
 	c := &Cluster{
 		o: o, log: o.Logger, id: id, instance: make([]byte, 16),
 		book: newBook(), changed: newNotifier(), remotes: map[string]*remote{}, joined: map[string]string{},
-		wake: make(chan struct{}, 1), formed: make(chan struct{}),
+		wake: make(chan struct{}, 1), formed: make(chan struct{}), joining: newTurn(),
 		view: view{since: time.Now()}, patience: noQuorumPatience,
 	}
 	_, _ = rand.Read(c.instance) // never fails

@@ -129,8 +129,11 @@ func (c *Cluster) leaveOut(why string) {
 
 // admitMember answers Join, on the leader.
 func (c *Cluster) admitMember(ctx context.Context, req *peerpb.JoinRequest) (*peerpb.JoinReply, error) {
-	c.joining.Lock()
-	defer c.joining.Unlock()
+	done, err := c.joining.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	reply := &peerpb.JoinReply{ClusterId: c.id.get().ClusterID}
 	// Nobody is told anything by a leader that may be none any longer.
 	if _, err := c.raft.ReadIndex(ctx); errors.Is(err, raftfsm.ErrNotLeader) {

@@ -56,8 +56,11 @@ func (c *Cluster) removeMember(ctx context.Context, id string) (*peerpb.RemoveRe
 	if reply.NotLeader {
 		return reply, nil
 	}
-	c.joining.Lock()
-	defer c.joining.Unlock()
+	done, err := c.joining.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	servers, err := c.raft.Configuration()
 	if err != nil {
 		return nil, err
