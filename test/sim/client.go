@@ -35,6 +35,9 @@ type register struct {
 	action digest.Digest
 	tried  int // number of the last result that it tried to write
 	sure   int // of the last that it knows to be written, or to have been read
+	// unknown are those of which it was not told whether they were written: bytes
+	// that wait on a broken network may arrive long after the next was.
+	unknown map[int]bool
 }
 
 // finished is an operation that was done when the client looked.

@@ -55,11 +55,22 @@ func (n *network) fate(l link) (delay time.Duration, lost bool) {
 	if n.cuts[l] || n.loss > 0 && n.rng.Float64() < n.loss {
 		return lossNoticed/4 + time.Duration(n.rng.Int64N(int64(lossNoticed*3/4))), true
 	}
-	delay = 50*time.Microsecond + time.Duration(n.rng.Int64N(int64(time.Millisecond)))
+	return n.delayLocked(l), false
+}
+
+// latency draws how long bytes are on their way that do not get lost.
+func (n *network) latency(l link) time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.delayLocked(l)
+}
+
+func (n *network) delayLocked(l link) time.Duration {
+	delay := 50*time.Microsecond + time.Duration(n.rng.Int64N(int64(time.Millisecond)))
 	if slow := n.slow[l.from] + n.slow[l.to]; slow > 0 {
 		delay += time.Duration(n.rng.Int64N(int64(slow)))
 	}
-	return delay, false
+	return delay
 }
 
 // cut breaks the links, or mends them.

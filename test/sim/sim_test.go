@@ -56,7 +56,7 @@ func usual(seed uint64) options {
 // TestSimulation tries other seeds each time. SIM_SEEDS says how many, SIM_SEED
 // which alone; SIM_LOG shows what the nodes say.
 func TestSimulation(t *testing.T) {
-	for _, seed := range seeds(t) {
+	for _, seed := range seeds(t, 20) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			if err := simulate(t, usual(seed), plant{}); err != nil {
 				t.Error(err)
@@ -65,7 +65,7 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-func seeds(t *testing.T) []uint64 {
+func seeds(t *testing.T, count int) []uint64 {
 	t.Helper()
 	if text := os.Getenv("SIM_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
@@ -74,7 +74,6 @@ func seeds(t *testing.T) []uint64 {
 		}
 		return []uint64{seed}
 	}
-	count := 20
 	if text := os.Getenv("SIM_SEEDS"); text != "" {
 		var err error
 		if count, err = strconv.Atoi(text); err != nil {
