@@ -39,7 +39,7 @@ func (c *Cluster) admit(peer *peerpb.Hello) error {
 	case mine == "":
 		return link.Refuse(peerpb.Verdict_NOT_MEMBER, "node %s is no member of a cluster yet", c.o.NodeID)
 	case peer.GetClusterId() != mine:
-		return link.Refuse(peerpb.Verdict_CLUSTER, "node %s is of the cluster %s, not %s", c.o.NodeID, mine, peer.GetClusterId())
+		return link.Refuse(peerpb.Verdict_CLUSTER, "node %s is of the cluster %s, not %q", c.o.NodeID, mine, peer.GetClusterId())
 	}
 	if text := differs(peer.GetSettings(), c.o.Settings, c.o.NodeID); text != "" {
 		return link.Refuse(peerpb.Verdict_SETTINGS, "%s", text)

@@ -82,7 +82,7 @@ func (r *remote) dialled(err error) {
 	changed := r.trouble != err.Error()
 	r.trouble = err.Error()
 	r.mu.Unlock()
-	if changed && errors.As(err, &refusal) {
+	if changed && errors.As(err, &refusal) && r.c.id.get().ClusterID != "" { // one that has no cluster yet is told so
 		r.c.log.Warn("a member refuses this node", "node", r.id, "reason", refusal.Text)
 	}
 }

@@ -153,9 +153,9 @@ func (s *Server) turnedAway(raw net.Conn, err error) {
 	var refused *Refusal
 	switch {
 	case errors.Is(err, ErrNotPeer), errors.Is(err, io.EOF): // port scans, health probes, other protocols
-		s.log.Debug("connection to the peer port was no peer", "from", raw.RemoteAddr(), "error", err)
+		s.log.Debug("connection to the peer port was no peer", "from", raw.RemoteAddr().String(), "error", err)
 	case errors.As(err, &refused):
-		s.log.Debug("peer refused", "from", raw.RemoteAddr(), "error", err)
+		s.log.Debug("peer refused", "from", raw.RemoteAddr().String(), "error", err)
 	default:
 		s.complain("peer refused", raw, err)
 	}
@@ -163,7 +163,7 @@ func (s *Server) turnedAway(raw net.Conn, err error) {
 
 func (s *Server) complain(what string, raw net.Conn, err error) {
 	if s.quiet.Allow() {
-		s.log.Warn(what, "from", raw.RemoteAddr(), "error", err)
+		s.log.Warn(what, "from", raw.RemoteAddr().String(), "error", err)
 	}
 }
 
