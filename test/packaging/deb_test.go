@@ -102,6 +102,7 @@ func buildInside(t *testing.T, root string) {
 		cd /tmp && echo 'int main(void) { return 0; }' >a.c
 		bgrid-node serve --config /etc/bgrid-node/config.yaml --data-dir /var/tmp/node --listen ` + grpc + ` --http-listen off 2>node.log & node=$!
 		bgrid-node worker --config /etc/bgrid-node/worker.yaml --data-dir /var/tmp/worker --server ` + grpc + ` --runner hosttools 2>worker.log & worker=$!
+		until bgrid-node operation list --server ` + grpc + ` 2>>client.log; do kill -0 $node || { cat node.log; exit 1; }; done
 		bgrid-node run --server ` + grpc + ` -p runner=hosttools -i a.c -o a.out -- gcc a.c && ./a.out
 		kill $worker && wait $worker && kill $node && wait $node && echo built`
 	out, err := tryOutput("bwrap", "--bind", root, "/", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--unshare-pid", "--die-with-parent", "--clearenv",
