@@ -14,7 +14,9 @@ const quorumPatience = 10 * time.Second
 const sendAwayGrace = 5 * time.Second
 
 // followQuorum keeps the probes right, until ctx ends: a member is ready while it
-// has a quorum. One that has had none for quorumPatience also sends its clients
+// has a quorum and a vote. One that lost its disk, and has caught up but no vote
+// yet, is not: whoever takes out one node after the other must not go on to the
+// next. One that has had none for quorumPatience also sends its clients
 // away (GOAWAY), and goes on to answer who stays.
 func (n *Node) followQuorum(ctx context.Context) {
 	ticker := time.NewTicker(time.Second)
@@ -22,12 +24,13 @@ func (n *Node) followQuorum(ctx context.Context) {
 	for {
 		changed := n.cluster.Changed()
 		ok, since := n.cluster.Quorum()
+		ok = ok && n.votes()
 		switch serving := n.serving.Load(); {
 		case ok && !serving:
-			n.logger.Info("ready: this node has a quorum")
+			n.logger.Info("ready: this node is a member of a cluster with a quorum")
 			n.setServing(true)
 		case !ok && serving && time.Since(since) >= quorumPatience:
-			n.logger.Warn("not ready: this node has had no quorum for some time; its clients are sent away", "since", since)
+			n.logger.Warn("not ready: this node has had no quorum for some time, or is no member; its clients are sent away", "since", since)
 			n.setServing(false)
 			if err := n.front.SendAway(sendAwayGrace); err != nil {
 				n.logger.Error("send clients away", keyError, err)
@@ -40,6 +43,16 @@ func (n *Node) followQuorum(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// votes tells whether this node is a full member.
+func (n *Node) votes() bool {
+	for _, m := range n.cluster.Members() {
+		if m.ID == n.cluster.Self() {
+			return m.Voter
+		}
+	}
+	return false
 }
 
 // setServing says whether the node takes work. One that drains does not.
