@@ -63,6 +63,11 @@ const (
 	DefaultMaxLogBytes     = 64 << 20
 )
 
+// commitTimeout is after how long followers hear at the latest that the last entries
+// are committed, up to twice as much. Each time costs a message to every follower,
+// also on an idle cluster: 5 ms took a tenth of a core on the leader, 20 ms half of that.
+const commitTimeout = 20 * time.Millisecond
+
 // maxInFlight is how many groups are on their way through the log at once: one is
 // written here while another is written by the followers and a third is applied.
 const maxInFlight = 3
@@ -217,7 +222,7 @@ func (r *Raft) config() *raft.Config {
 	c.LocalID = raft.ServerID(r.o.NodeID)
 	c.HeartbeatTimeout, c.ElectionTimeout = r.o.ElectionTimeout, r.o.ElectionTimeout
 	c.LeaderLeaseTimeout = r.o.ElectionTimeout / 2
-	c.CommitTimeout = 5 * time.Millisecond
+	c.CommitTimeout = commitTimeout
 	c.SnapshotInterval = time.Second
 	c.SnapshotThreshold, c.TrailingLogs = r.o.SnapshotEvery, r.o.TrailingLogs
 	c.NoSnapshotRestoreOnStart = true // the stores are the state
