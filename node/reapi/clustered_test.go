@@ -136,7 +136,7 @@ func (g *grid) inCluster(t testing.TB) *placement.Blobs {
 		t.Cleanup(func() { _ = store.Close() })
 		g.peers.conns[id] = peerOf(t, store)
 	}
-	b, err := placement.New(placement.Options{Local: g.local, Replicas: 2, Logger: quiet})
+	b, err := placement.New(placement.Options{Local: g.local, Replicas: 2, Patience: 1, Logger: quiet})
 	if err != nil {
 		t.Fatal(err)
 	}

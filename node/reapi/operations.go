@@ -52,9 +52,7 @@ func (o *operations) GetOperation(ctx context.Context, req *longrunningpb.GetOpe
 		return nil, operationError(name, err)
 	}
 	if md := trailerOf(state.Operation); len(md) > 0 {
-		if err := grpc.SetTrailer(ctx, md); err != nil {
-			return nil, statusOf(err)
-		}
+		_ = grpc.SetTrailer(ctx, md) // fails only when the client is gone
 	}
 	return operationOf(state, nil)
 }

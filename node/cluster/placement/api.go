@@ -45,6 +45,9 @@ type Options struct {
 	// Replicas is how many members keep a blob; all of them in a smaller cluster. 0
 	// means DefaultReplicas.
 	Replicas int
+	// Patience is how long calls wait for members that went away a moment ago. 0 means
+	// DefaultPatience.
+	Patience time.Duration
 	// Logger is slog.Default() when nil.
 	Logger *slog.Logger
 }
@@ -68,6 +71,7 @@ func (o Options) Validate() error {
 type Blobs struct {
 	local    *cas.Store
 	replicas int
+	patience time.Duration
 	log      *slog.Logger
 
 	looking  sync.Mutex // held while a new view is made
@@ -113,7 +117,10 @@ func New(o Options) (*Blobs, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	b := &Blobs{local: o.Local, replicas: o.Replicas, log: o.Logger}
+	b := &Blobs{local: o.Local, replicas: o.Replicas, patience: o.Patience, log: o.Logger}
+	if b.patience == 0 {
+		b.patience = DefaultPatience
+	}
 	if b.replicas == 0 {
 		b.replicas = DefaultReplicas
 	}

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -56,6 +57,7 @@ type node struct {
 type option struct {
 	replicas int
 	maxBytes int64
+	patience time.Duration // 0: none
 }
 
 // newGrid starts n nodes that are members of one cluster.
@@ -91,7 +93,7 @@ func (g *grid) add(options ...option) *node {
 	if n.store, err = cas.Open(context.Background(), cas.Options{Dir: n.dir, MaxBytes: o.maxBytes, ScrubInterval: -1, Logger: quiet}); err != nil {
 		g.t.Fatal(err)
 	}
-	if n.blobs, err = New(Options{Local: n.store, Replicas: o.replicas, Logger: quiet}); err != nil {
+	if n.blobs, err = New(Options{Local: n.store, Replicas: o.replicas, Patience: max(o.patience, 1), Logger: quiet}); err != nil {
 		g.t.Fatal(err)
 	}
 	n.held = make(chan struct{}, 100)

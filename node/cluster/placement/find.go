@@ -14,11 +14,20 @@ import (
 // cas.ErrUnavailable when that takes long (repairPatience: it goes on behind the
 // answer) or cannot be done, and when too many members cannot be asked to be certain
 // that one is missing.
-func (b *Blobs) FindMissing(ctx context.Context, ds []digest.Digest) ([]digest.Digest, error) {
+func (b *Blobs) FindMissing(ctx context.Context, ds []digest.Digest) (missing []digest.Digest, err error) {
 	v := b.view.Load()
 	if v.alone() {
 		return b.local.FindMissing(ctx, ds)
 	}
+	err = b.patiently(ctx, func() error {
+		missing, err = b.findMissing(ctx, ds)
+		return err
+	})
+	return missing, err
+}
+
+func (b *Blobs) findMissing(ctx context.Context, ds []digest.Digest) ([]digest.Digest, error) {
+	v := b.view.Load()
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}

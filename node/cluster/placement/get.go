@@ -55,6 +55,13 @@ type fetching struct {
 // the other by the order of each blob: the owners come first. What this node should
 // have itself is stored here again.
 func (b *Blobs) fetch(ctx context.Context, v *view, ds []digest.Digest, data [][]byte, errs []error) {
+	b.fetchOnce(ctx, v, ds, data, errs)
+	for anyUnavailable(errs) && b.await(ctx, b.view.Load()) {
+		b.fetchOnce(ctx, b.view.Load(), ds, data, errs)
+	}
+}
+
+func (b *Blobs) fetchOnce(ctx context.Context, v *view, ds []digest.Digest, data [][]byte, errs []error) {
 	var lacking []int
 	for i := range errs {
 		if errs[i] != nil {

@@ -19,6 +19,23 @@ func (b *Blobs) PutMany(ctx context.Context, class cas.Class, blobs []cas.Blob) 
 	if v.alone() {
 		return b.local.PutMany(ctx, class, blobs)
 	}
+	errs := b.putOnce(ctx, v, class, blobs)
+	for anyUnavailable(errs) && b.await(ctx, b.view.Load()) {
+		var again []cas.Blob
+		var index []int
+		for i, err := range errs {
+			if errors.Is(err, cas.ErrUnavailable) {
+				again, index = append(again, blobs[i]), append(index, i)
+			}
+		}
+		for k, err := range b.putOnce(ctx, b.view.Load(), class, again) {
+			errs[index[k]] = err
+		}
+	}
+	return errs
+}
+
+func (b *Blobs) putOnce(ctx context.Context, v *view, class cas.Class, blobs []cas.Blob) []error {
 	p := b.newPlacing(v, class, blobs)
 	p.run(ctx)
 	errs := make([]error, len(blobs))

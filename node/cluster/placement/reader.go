@@ -13,7 +13,15 @@ import (
 // OpenReader reads one blob from an offset on: from this node, or the first of its
 // owners that has it, then any other member. When a source breaks off in the
 // middle, another one goes on from there. Errors are those of Get.
-func (b *Blobs) OpenReader(ctx context.Context, d digest.Digest, offset int64) (io.ReadCloser, error) {
+func (b *Blobs) OpenReader(ctx context.Context, d digest.Digest, offset int64) (r io.ReadCloser, err error) {
+	err = b.patiently(ctx, func() error {
+		r, err = b.openReader(ctx, d, offset)
+		return err
+	})
+	return r, err
+}
+
+func (b *Blobs) openReader(ctx context.Context, d digest.Digest, offset int64) (io.ReadCloser, error) {
 	src, err := b.local.OpenReader(ctx, d, offset)
 	v := b.view.Load()
 	if v.alone() || offset < 0 || offset > d.Size || ctx.Err() != nil {
@@ -150,11 +158,17 @@ func (r *reader) failOver(why error) error {
 		r.b.heal(r.digest)
 	}
 	r.b.counters.failedOver.Add(1)
-	if err := r.next(); err != nil {
-		r.src = io.NopCloser(failing{err})
+	err := r.b.patiently(r.ctx, func() error {
+		err := r.next()
+		if err != nil { // all are asked again, should there be another time
+			r.tried, r.absent = make(map[string]bool), nil
+		}
 		return err
+	})
+	if err != nil {
+		r.src = io.NopCloser(failing{err})
 	}
-	return nil
+	return err
 }
 
 // failing gives the same error again.

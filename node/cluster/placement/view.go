@@ -50,6 +50,9 @@ type view struct {
 	copies  int       // of each blob, when as many members can be reached
 	least   int       // copies that each acknowledged blob has, whatever happens
 	quorum  func() bool
+
+	since time.Time     // when these members could first be reached, and no others
+	over  chan struct{} // closed when there is another view
 }
 
 // alone tells that there is nobody else to keep blobs.
@@ -140,7 +143,7 @@ func saltOf(id string) uint64 {
 func (b *Blobs) look(peers Peers) {
 	b.looking.Lock()
 	defer b.looking.Unlock()
-	old, v := b.view.Load(), &view{self: nobody, joined: true, quorum: peers.Quorum}
+	old, v := b.view.Load(), &view{self: nobody, joined: true, quorum: peers.Quorum, since: time.Now(), over: make(chan struct{})}
 	ids := slices.Clone(peers.Members())
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
@@ -175,11 +178,24 @@ func (b *Blobs) look(peers Peers) {
 	}
 	v.copies = min(b.replicas, len(ids))
 	v.least = min(v.copies, len(ids)/2+1)
+	if v.sees(old) {
+		v.since = old.since
+	}
 	b.view.Store(v)
+	if old.over != nil {
+		close(old.over)
+	}
 	b.losses.Add(uint64(len(before)))
 	for _, m := range before { // those that are gone
 		m.lose()
 	}
+}
+
+// sees tells whether two views are of the same members, of which the same can be
+// reached.
+func (v *view) sees(old *view) bool {
+	return old.joined && v.up == old.up && v.self == old.self &&
+		slices.EqualFunc(v.members, old.members, func(a, b *member) bool { return a.id == b.id })
 }
 
 // errGone ends calls to a member that cannot be reached any more.

@@ -15,7 +15,15 @@ import (
 // bounded whatever the blob's size; the slowest owner sets the pace. Errors are
 // those of PutMany, from here on, Write and Commit; cas.ErrSuperseded when another
 // call took the upload over.
-func (b *Blobs) OpenWriter(ctx context.Context, class cas.Class, d digest.Digest, id string) (cas.BlobWriter, error) {
+func (b *Blobs) OpenWriter(ctx context.Context, class cas.Class, d digest.Digest, id string) (w cas.BlobWriter, err error) {
+	err = b.patiently(ctx, func() error {
+		w, err = b.openWriter(ctx, class, d, id)
+		return err
+	})
+	return w, err
+}
+
+func (b *Blobs) openWriter(ctx context.Context, class cas.Class, d digest.Digest, id string) (cas.BlobWriter, error) {
 	v := b.view.Load()
 	if v.alone() || d.IsEmpty() {
 		return b.local.OpenWriter(ctx, class, d, id)
