@@ -48,7 +48,7 @@ func TestANodeThatIsCutOffForAMomentFailsNoCall(t *testing.T) {
 	}
 	select {
 	case e := <-ended:
-		t.Errorf("%s did not wait: %v", e.what, e.err)
+		t.Fatalf("%s did not wait: %v", e.what, e.err)
 	case <-time.After(200 * time.Millisecond): // what does not wait ends in far less
 	}
 	g.join()
