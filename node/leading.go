@@ -9,13 +9,14 @@ import (
 	"github.com/bgrid-node/bgrid-node/node/cluster/route"
 	"github.com/bgrid-node/bgrid-node/node/reapi"
 	"github.com/bgrid-node/bgrid-node/node/sched"
+	"github.com/bgrid-node/bgrid-node/raftfsm"
 )
 
 // leading is what a node does only while it leads: it has the scheduler, and the
 // services on top of it.
 type leading struct {
 	node      *Node
-	log       *termLog
+	log       *raftfsm.TermLog // nil: the node stands alone, and leads as long as it lives
 	scheduler *sched.Scheduler
 	closing   context.Context //nolint:containedctx // ends with the term
 	end       context.CancelFunc
@@ -24,12 +25,14 @@ type leading struct {
 // newTerm starts the scheduler. All that was committed before must have been
 // applied here.
 func (n *Node) newTerm(ctx context.Context) (_ *leading, err error) {
-	t := &leading{node: n, log: &termLog{log: n.proposer}}
+	t, log := &leading{node: n}, n.proposer
 	if n.cluster != nil {
-		t.log.log = n.cluster.Raft() // not through the next leader
+		t.log = raftfsm.NewTermLog(n.cluster.Raft()) // not through the next leader
+		log = t.log
 	}
 	t.closing, t.end = context.WithCancel(n.closing)
-	if t.scheduler, err = n.newScheduler(t.log); err != nil {
+	if t.scheduler, err = n.newScheduler(log); err != nil {
+		t.end()
 		return nil, err
 	}
 	n.scheduler.Store(t.scheduler)
@@ -63,8 +66,8 @@ func (n *Node) leads(ctx context.Context) error {
 func (t *leading) stop() {
 	t.end()
 	t.node.scheduler.CompareAndSwap(t.scheduler, nil)
-	if t.node.cluster != nil {
-		t.log.end()
+	if t.log != nil {
+		t.log.End()
 	}
 	t.scheduler.Stop()
 }

@@ -2,8 +2,6 @@ package sim
 
 import (
 	"context"
-	"fmt"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -12,7 +10,6 @@ import (
 	"github.com/bgrid-node/bgrid-node/node/bots/botspb"
 	"github.com/bgrid-node/bgrid-node/node/sched"
 	"github.com/bgrid-node/bgrid-node/raftfsm"
-	"github.com/bgrid-node/bgrid-node/raftfsm/commandpb"
 )
 
 // observer is the scheduler that hears of what is committed.
@@ -22,7 +19,7 @@ type observer = sched.Scheduler
 type term struct {
 	number    uint64
 	scheduler *sched.Scheduler
-	log       *termLog
+	log       *raftfsm.TermLog
 	proposer  raftfsm.Proposer // log, or a planted one over it
 	bots      botspb.BotsServer
 	closing   context.Context //nolint:containedctx // ends with the term
@@ -37,7 +34,7 @@ func (l *life) terms() {
 		if t := l.term.Swap(nil); t != nil {
 			t.end()
 			l.scheduler.Store(nil)
-			t.log.end()
+			t.log.End()
 			t.scheduler.Stop()
 		}
 	}
@@ -71,7 +68,7 @@ func (l *life) lead(number uint64) error {
 			return err
 		}
 	}
-	t := &term{number: number, log: &termLog{log: l.raft}}
+	t := &term{number: number, log: raftfsm.NewTermLog(l.raft)}
 	t.proposer = t.log
 	if plant.proposer != nil {
 		t.proposer = plant.proposer(l, t.proposer)
@@ -106,36 +103,6 @@ func (l *life) lead(number uint64) error {
 	}
 	w.count(&w.stats.terms)
 	return nil
-}
-
-// termLog proposes as long as its term lasts: what an earlier one still wants must
-// not get into the next.
-type termLog struct {
-	log raftfsm.Proposer
-
-	mu       sync.Mutex
-	over     bool
-	proposed sync.WaitGroup // calls under way
-}
-
-// Propose implements raftfsm.Proposer.
-func (t *termLog) Propose(ctx context.Context, entries ...*commandpb.Entry) (raftfsm.Result, error) {
-	t.mu.Lock()
-	if t.over {
-		t.mu.Unlock()
-		return raftfsm.Result{}, fmt.Errorf("%w: %w", raftfsm.ErrNotProposed, raftfsm.ErrNotLeader)
-	}
-	t.proposed.Add(1)
-	t.mu.Unlock()
-	defer t.proposed.Done()
-	return t.log.Propose(ctx, entries...)
-}
-
-func (t *termLog) end() {
-	t.mu.Lock()
-	t.over = true
-	t.mu.Unlock()
-	t.proposed.Wait()
 }
 
 // leads tells whether the node leads at this moment.
