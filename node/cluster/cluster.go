@@ -92,7 +92,7 @@ func Open(ctx context.Context, o Options) (*Cluster, error) {
 		o.Logger = slog.Default()
 	}
 	if o.Raft.ElectionTimeout == 0 {
-		o.Raft.ElectionTimeout = defaultElection
+		o.Raft.ElectionTimeout = raftfsm.DefaultElectionTimeout
 	}
 	if err := o.Validate(); err != nil {
 		return nil, err

@@ -52,8 +52,6 @@ type Options struct {
 	Logger *slog.Logger // nil: slog.Default()
 }
 
-const defaultElection = 500 * time.Millisecond
-
 // Times of the membership.
 const (
 	roundEvery       = 500 * time.Millisecond // while a node has no cluster
