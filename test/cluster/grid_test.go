@@ -93,6 +93,17 @@ func (g *testGrid) again(i int) {
 		g.t.Fatal(err)
 	}
 	g.say("%s is back", g.Members[i].ID)
+	// Ready means a full member: the next one may be lost now.
+	s, err := g.StatusOf(g.t.Context(), g.Members[i])
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, m := range s.Members {
+		if m.ID == g.Members[i].ID && m.Voter {
+			return
+		}
+	}
+	g.t.Errorf("%s is ready and has no vote: %+v", g.Members[i].ID, s.Members)
 }
 
 // slow begins an action through a member, and returns its operation once it has

@@ -22,7 +22,7 @@ func (c *Cluster) Status(ctx context.Context) (cluster.Status, error) {
 		if !m.Running() {
 			continue
 		}
-		s, err := c.statusOf(ctx, m)
+		s, err := c.StatusOf(ctx, m)
 		switch {
 		case err != nil:
 			failed = append(failed, fmt.Errorf("%s: %w", m.ID, err))
@@ -36,7 +36,8 @@ func (c *Cluster) Status(ctx context.Context) (cluster.Status, error) {
 	return best, nil
 }
 
-func (c *Cluster) statusOf(ctx context.Context, m *Member) (cluster.Status, error) {
+// StatusOf is Status as one member sees it, whatever that is.
+func (c *Cluster) StatusOf(ctx context.Context, m *Member) (cluster.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusPatience)
 	defer cancel()
 	control, err := cluster.NewControl(m.Peer, c.token, "test", nil)
